@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The ledger: what became of every packet, and of every record.
+//!
+//! Two identities hold at any time on each worker, and so for their sum:
+//!
+//! - `delivered_packets = metered_packets + ignored, by reason`
+//! - `records_created = records handed to the sink`, and a flow in the cache is in neither.
+//!
+//! Counters are plain integers of one worker; whoever reports folds them with [`Ledger::add`].
+
+/// Declares a struct of counters, each with its one definition.
+#[macro_export]
+macro_rules! counters {
+    (
+        $(#[$doc:meta])*
+        pub struct $name:ident {
+            $(#[doc = $meaning:literal] pub $counter:ident,)*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+        pub struct $name {
+            $(#[doc = $meaning] pub $counter: u64,)*
+        }
+
+        impl $name {
+            /// Name and definition of each counter, in the order of [`Self::values`].
+            pub const DEFINITIONS: &'static [(&'static str, &'static str)] =
+                &[$((stringify!($counter), $meaning)),*];
+
+            /// The counters in the order of [`Self::DEFINITIONS`].
+            #[must_use]
+            pub fn values(&self) -> Vec<u64> {
+                vec![$(self.$counter),*]
+            }
+
+            /// Adds the counters of another part of the same whole.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$counter += other.$counter;)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// Packets that were delivered but not metered, by the reason; each packet under exactly one.
+    pub struct Ignored {
+        #[doc = "the link type of the source is not decoded"]
+        pub unsupported_link_type,
+        #[doc = "not IP: ARP, LLDP, spanning tree, or another protocol above the link layer"]
+        pub not_ip,
+        #[doc = "the captured bytes end inside the headers before IP"]
+        pub truncated_link_header,
+        #[doc = "the headers before IP contradict themselves"]
+        pub malformed_link_header,
+        #[doc = "more VLAN tags, MPLS labels or link headers than are followed"]
+        pub too_many_link_headers,
+        #[doc = "the captured bytes end inside the fixed IP header"]
+        pub truncated_ip_header,
+        #[doc = "the IP header contradicts itself: wrong version, or lengths that cannot be"]
+        pub malformed_ip_header,
+    }
+}
+
+counters! {
+    /// What one metering worker did.
+    pub struct Metered {
+        #[doc = "packets that the source handed over"]
+        pub delivered_packets,
+        #[doc = "their octets on the wire, link header included"]
+        pub delivered_octets,
+        #[doc = "packets counted in a flow"]
+        pub metered_packets,
+        #[doc = "their octets, from the IP header to the end of the IP payload"]
+        pub metered_octets,
+        #[doc = "metered packets whose transport header was cut off or malformed: they are in a flow with port 0"]
+        pub without_transport_header,
+        #[doc = "metered later fragments whose first fragment was not seen: they are in a flow with port 0"]
+        pub fragments_without_ports,
+        #[doc = "metered packets of which the capture holds less than was on the wire"]
+        pub snapped_packets,
+        #[doc = "flows that were entered into the cache"]
+        pub flows_created,
+        #[doc = "records handed to the sink; in uniflow mode one for each direction that has packets"]
+        pub records_created,
+        #[doc = "records closed by the idle timeout (end reason 1)"]
+        pub ended_idle,
+        #[doc = "records closed by the active timeout (end reason 2)"]
+        pub ended_active,
+        #[doc = "records closed by FIN or RST (end reason 3)"]
+        pub ended_by_protocol,
+        #[doc = "records closed by the next transaction, or at the end of the run (end reason 4)"]
+        pub ended_forced,
+        #[doc = "records closed early because the cache was full (end reason 5)"]
+        pub ended_lack_of_resources,
+        #[doc = "application transactions found"]
+        pub transactions,
+        #[doc = "application transactions left out of the records by --max-transactions or a full queue of open ones"]
+        pub transactions_not_recorded,
+        #[doc = "records with an application field that was longer than its bound"]
+        pub records_with_cut_fields,
+        #[doc = "gaps in TCP streams that were reported to an application parser"]
+        pub stream_gaps,
+        #[doc = "flows whose application state was not kept because no more memory was allowed for it"]
+        pub flows_without_app_state,
+    }
+}
+
+/// What one worker did with the packets it was given.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Ledger {
+    /// What was metered, and how it ended.
+    pub metered: Metered,
+    /// What was not metered, by reason.
+    pub ignored: Ignored,
+}
+
+impl Ledger {
+    /// Packets ignored for any reason.
+    #[must_use]
+    pub fn ignored_packets(&self) -> u64 {
+        self.ignored.values().iter().sum()
+    }
+
+    /// Whether every delivered packet was either metered or ignored for a reason.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.metered.delivered_packets == self.metered.metered_packets + self.ignored_packets()
+    }
+
+    /// Adds another worker's counters.
+    pub fn add(&mut self, other: &Self) {
+        self.metered.add(&other.metered);
+        self.ignored.add(&other.ignored);
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Packets, and where they come from.
+
+use std::fmt;
+
+use crate::Timestamp;
+
+/// Most packets in one batch.
+///
+/// Large enough that memory latency overlaps over the packets of a batch, small enough that their headers stay in the
+/// first-level cache.
+pub const BATCH: usize = 64;
+
+/// Kind of the first header of a packet: a LINKTYPE_ number of the pcap file format.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LinkType(pub u16);
+
+impl LinkType {
+    /// BSD loopback, address family in the byte order of the capturing host.
+    pub const NULL: Self = Self(0);
+    /// Ethernet.
+    pub const ETHERNET: Self = Self(1);
+    /// PPP, with or without address and control octets.
+    pub const PPP: Self = Self(9);
+    /// Raw IP, as some BSDs number it.
+    pub const RAW_BSD: Self = Self(12);
+    /// Raw IP, as OpenBSD numbers it.
+    pub const RAW_OPENBSD: Self = Self(14);
+    /// PPP in HDLC-like framing (RFC 1662).
+    pub const PPP_HDLC: Self = Self(50);
+    /// PPPoE session packets without an Ethernet header.
+    pub const PPP_ETHER: Self = Self(51);
+    /// Raw IP, the version tells which.
+    pub const RAW: Self = Self(101);
+    /// OpenBSD loopback, address family in network byte order.
+    pub const LOOP: Self = Self(108);
+    /// Linux cooked capture, version 1.
+    pub const LINUX_SLL: Self = Self(113);
+    /// Raw IPv4.
+    pub const IPV4: Self = Self(228);
+    /// Raw IPv6.
+    pub const IPV6: Self = Self(229);
+    /// Linux cooked capture, version 2.
+    pub const LINUX_SLL2: Self = Self(276);
+}
+
+/// One observed packet, borrowed from its source until the next batch is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// The captured bytes, from the first octet of the link header on. May be shorter than the packet was (snap length).
+    pub data: &'a [u8],
+    /// Octets that the packet had on the wire, link header included, frame check sequence not.
+    pub wire_octets: u32,
+    /// When it was observed.
+    pub ts: Timestamp,
+    /// Interface that it was observed on: index within the source, or the system's for a live one.
+    pub interface: u32,
+    /// Kind of its first header.
+    pub link: LinkType,
+}
+
+/// What a source has to say after a batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SourceState {
+    /// There may be more.
+    More,
+    /// A live source had nothing within its waiting time.
+    Idle,
+    /// A file is at its end.
+    End,
+}
+
+/// A source of packets: a capture file, a ring of the kernel.
+pub trait PacketSource {
+    /// Hands the next packets to `visit`: not at all, or one batch of 1 to [`BATCH`] packets in the order observed.
+    ///
+    /// The packets are borrowed for the duration of the call to `visit`. A live source blocks for a bounded time when
+    /// there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the source can yield nothing more. All packets before the damage have been handed over by then.
+    fn poll(&mut self, visit: &mut dyn FnMut(&[Packet<'_>])) -> Result<SourceState, SourceError>;
+
+    /// Packets that the layer below lost before they reached this source, since it was opened.
+    fn lost(&self) -> u64 {
+        0
+    }
+}
+
+/// Why a source ended early.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The bytes at `offset` are not what the file format allows there.
+    Damaged {
+        /// Byte offset of the first octet that cannot be right, from the start of the file (uncompressed).
+        offset: u64,
+        /// What was expected there, and what was found.
+        what: String,
+    },
+    /// The system refused to read on.
+    Io(std::io::Error),
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged { offset, what } => write!(f, "damaged at byte {offset}: {what}"),
+            Self::Io(error) => write!(f, "cannot read: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SourceError {}
+
+impl From<std::io::Error> for SourceError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}

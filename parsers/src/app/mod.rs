@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Application protocols, recognised by content.
+//!
+//! A protocol is a folder with a [`Parser`]. It gets the octets of each direction in order, and writes what it finds into
+//! the fields of open [`Transactions`]. It keeps no unread octets: a message that is not complete yet is left unread, and
+//! is offered again, longer, when more has come. So however a stream is split, the fields are the same.
+//!
+//! ```text
+//!   octets of one direction ─► Session ─► probe, until one says yes ─► Parser::parse ─► Transactions ─► one record each
+//!                                └─ keeps what was left unread, up to the parser's bound
+//! ```
+//!
+//! The list of protocols is [`weir_flow::app_protocols`].
+
+mod session;
+mod transactions;
+
+use weir_flow::app::Fields;
+
+pub use session::{Feed, Pools, Session};
+pub use transactions::{Closed, Transactions};
+
+/// Direction of octets within a flow: from its initiator, or towards it.
+///
+/// Who began is a guess where a capture starts in the middle; a parser tells client from server by what they say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Direction {
+    /// From the initiator.
+    Forward,
+    /// From the responder.
+    Reverse,
+}
+
+impl Direction {
+    /// The opposite direction.
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Forward => Self::Reverse,
+            Self::Reverse => Self::Forward,
+        }
+    }
+
+    /// 0 for forward, 1 for reverse: for arrays of two.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// How a transport delivers octets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Transport {
+    /// One message after another in a stream, cut anywhere: TCP.
+    Stream,
+    /// Whole messages: UDP.
+    Datagram,
+}
+
+/// What a protocol says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// The slug, as in `weir_flow::app`.
+    pub slug: &'static str,
+    /// Transports it is looked for on.
+    pub transports: &'static [Transport],
+    /// Ports that make it be asked first. Never proof.
+    pub port_hints: &'static [u16],
+    /// Most octets of an incomplete message that are kept for it, for each direction.
+    pub max_buffered: usize,
+    /// Most octets for each direction that it looks at before it is done; what it skips does not count.
+    pub max_inspected: u64,
+    /// Most transactions that may be open at once, such as pipelined requests.
+    pub max_open: usize,
+}
+
+/// Octets of one direction, beginning where the last step ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// At least one octet of a stream, or one datagram, which may be empty.
+    pub bytes: &'a [u8],
+    /// Which way they went.
+    pub direction: Direction,
+    /// How they were delivered.
+    pub transport: Transport,
+    /// Whether a port of the flow is among the protocol's hints.
+    pub hinted: bool,
+    /// Octets after these were on the wire but were not captured: what looks incomplete will stay so.
+    pub snapped: bool,
+}
+
+/// Answer of a probe.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Probe {
+    /// This is it.
+    Yes,
+    /// This is not it.
+    No,
+    /// Cannot be told from so few octets.
+    More,
+}
+
+/// Answer of one parsing step.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// This many octets are read, at least one; the rest is offered at once. More than there are: all.
+    Consumed(usize),
+    /// The next message is not complete; nothing was read, and nothing was changed.
+    More,
+    /// This many octets from here on hold nothing of interest. They may be more than there are: those to come are
+    /// passed over as well.
+    Skip(u64),
+    /// This many octets are read, and what follows is another protocol: it is to be recognised anew.
+    Handover(usize),
+    /// Everything of interest is known. From now on the flow costs nothing.
+    Done,
+    /// This is not the protocol after all, or is broken beyond use.
+    Reject,
+}
+
+/// How a parser goes on after octets that are missing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AfterGap {
+    /// It finds the start of the next message by itself; the octets after the gap are offered to it.
+    Resume,
+    /// It cannot go on.
+    Done,
+}
+
+/// A parser of one application protocol; its value is the state of one flow.
+pub trait Parser: Default {
+    /// The fields that it fills.
+    type Fields: Fields;
+
+    /// What it says of itself.
+    const IDENTITY: Identity;
+
+    /// Whether these first octets of one direction are of this protocol. Looks at nothing but `input`.
+    fn probe(input: Input<'_>) -> Probe;
+
+    /// Reads one message, or one part of a message that stands by itself.
+    ///
+    /// Must not change anything when it answers [`Step::More`]. A datagram is offered once; what is left of it after
+    /// [`Step::More`] is dropped.
+    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Self::Fields>) -> Step;
+
+    /// Octets of one direction are missing.
+    fn gap(&mut self, direction: Direction) -> AfterGap;
+
+    /// Makes the state as new, keeps the memory.
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+macro_rules! declare {
+    ($($name:ident $slug:ident,)*) => {
+        $(pub mod $slug;)*
+
+        /// What each protocol says of itself, in the order of the list.
+        pub const IDENTITIES: &[Identity] = &[$(<$slug::Parser as Parser>::IDENTITY),*];
+    };
+}
+weir_flow::app_protocols!(declare);

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The transactions of one flow that are not in a record yet.
+
+use weir_flow::{Timestamp, app::Fields};
+
+/// Phase of a transaction.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// Something is still expected.
+    Open,
+    /// All that was expected has come, in the packet that is being read.
+    Complete,
+    /// Complete since an earlier packet: the packets that follow still belong to it, until another transaction stirs.
+    Current,
+}
+
+#[derive(Debug)]
+struct Entry<F> {
+    fields: F,
+    phase: Phase,
+    started: Timestamp,
+}
+
+/// A transaction that is to become a record now.
+#[derive(Clone, Copy, Debug)]
+pub struct Closed<'a, F> {
+    /// Its fields.
+    pub fields: &'a F,
+    /// When the packet that opened it was observed.
+    pub started: Timestamp,
+}
+
+/// The transactions of one flow that are not in a record yet, oldest first.
+///
+/// A parser opens one when it sees it begin, and completes it when the answer is there. The metering process closes them:
+/// each becomes a record of its own, and the packets between one closing and the next are counted in that record.
+#[derive(Debug)]
+pub struct Transactions<F> {
+    entries: Vec<Entry<F>>,
+    /// Emptied field structs, kept for their memory.
+    spare: Vec<F>,
+    max_open: usize,
+    /// Whether one was opened since the last settling.
+    stirred: bool,
+    now: Timestamp,
+    opened: u64,
+}
+
+impl<F: Fields> Transactions<F> {
+    /// None yet; at most `max_open`, at least one, may be open at once.
+    #[must_use]
+    pub fn new(max_open: usize) -> Self {
+        Self {
+            entries: Vec::new(),
+            spare: Vec::new(),
+            max_open: max_open.max(1),
+            stirred: false,
+            now: Timestamp::ZERO,
+            opened: 0,
+        }
+    }
+
+    /// Begins a transaction and gives its index and its empty fields. If too many are open, the oldest counts as complete.
+    pub fn open(&mut self) -> (usize, &mut F) {
+        if self.entries.iter().filter(|e| e.phase == Phase::Open).count() >= self.max_open
+            && let Some(oldest) = self.entries.iter_mut().find(|e| e.phase == Phase::Open)
+        {
+            oldest.phase = Phase::Complete;
+        }
+        self.stirred = true;
+        self.opened += 1;
+        let fields = self.spare.pop().unwrap_or_default();
+        let index = self.entries.len();
+        self.entries.push(Entry { fields, phase: Phase::Open, started: self.now });
+        // The entry was just pushed, so the index exists.
+        (index, &mut self.entries[index].fields)
+    }
+
+    /// Index of the oldest open transaction.
+    #[must_use]
+    pub fn oldest_open(&self) -> Option<usize> {
+        self.find_open(|_| true)
+    }
+
+    /// Index of the youngest open transaction.
+    #[must_use]
+    pub fn youngest_open(&self) -> Option<usize> {
+        self.entries.iter().rposition(|e| e.phase == Phase::Open)
+    }
+
+    /// Index of the oldest open transaction for which `is_it` holds.
+    #[must_use]
+    pub fn find_open(&self, is_it: impl Fn(&F) -> bool) -> Option<usize> {
+        self.entries.iter().position(|e| e.phase == Phase::Open && is_it(&e.fields))
+    }
+
+    /// Index of the youngest transaction, open or complete, for which `is_it` holds: for what comes after completion, such
+    /// as a repeated answer.
+    #[must_use]
+    pub fn find_any(&self, is_it: impl Fn(&F) -> bool) -> Option<usize> {
+        self.entries.iter().rposition(|e| is_it(&e.fields))
+    }
+
+    /// Fields of a transaction by index; `None` if there is none. Indices hold for one parsing step.
+    pub fn fields_mut(&mut self, index: usize) -> Option<&mut F> {
+        self.entries.get_mut(index).map(|e| &mut e.fields)
+    }
+
+    /// Says that all that was expected of a transaction has come.
+    pub fn complete(&mut self, index: usize) {
+        if let Some(entry) = self.entries.get_mut(index)
+            && entry.phase == Phase::Open
+        {
+            entry.phase = Phase::Complete;
+        }
+    }
+
+    /// Transactions opened since the flow began.
+    #[must_use]
+    pub const fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Sets the time of the packet that is read next.
+    pub(super) fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    /// Closes what is over now that a packet has been read, oldest completion first: `close` is called for each.
+    ///
+    /// The packets before this one belong to the first that is closed; this packet to the one that stays.
+    pub(super) fn settle(&mut self, mut close: impl FnMut(Closed<'_, F>)) {
+        let completed = self.entries.iter().filter(|e| e.phase == Phase::Complete).count();
+        if !self.stirred && completed == 0 {
+            return;
+        }
+        self.stirred = false;
+        if let Some(current) = self.entries.iter().position(|e| e.phase == Phase::Current) {
+            self.close(current, &mut close);
+        }
+        for _ in 1..completed {
+            if let Some(index) = self.entries.iter().position(|e| e.phase == Phase::Complete) {
+                self.close(index, &mut close);
+            }
+        }
+        if let Some(entry) = self.entries.iter_mut().find(|e| e.phase == Phase::Complete) {
+            entry.phase = Phase::Current;
+        }
+    }
+
+    /// The transaction that packets now belong to, if it is complete: taken by a record that is cut by a timeout.
+    pub(super) fn close_current(&mut self, mut close: impl FnMut(Closed<'_, F>)) {
+        if let Some(index) = self.entries.iter().position(|e| e.phase == Phase::Current) {
+            self.close(index, &mut close);
+        }
+    }
+
+    /// Closes all, complete or not: the flow has ended.
+    pub(super) fn finish(&mut self, mut close: impl FnMut(Closed<'_, F>)) {
+        self.close_current(&mut close);
+        while !self.entries.is_empty() {
+            self.close(0, &mut close);
+        }
+        self.stirred = false;
+    }
+
+    /// Makes it as new, keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.finish(|_| ());
+        self.opened = 0;
+    }
+
+    fn close(&mut self, index: usize, close: &mut impl FnMut(Closed<'_, F>)) {
+        let mut entry = self.entries.remove(index);
+        close(Closed { fields: &entry.fields, started: entry.started });
+        entry.fields.clear();
+        self.spare.push(entry.fields);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_flow::app::Dns;
+
+    use super::*;
+
+    fn open(transactions: &mut Transactions<Dns>, id: u16) {
+        transactions.open().1.transaction_id = Some(id);
+    }
+
+    fn complete(transactions: &mut Transactions<Dns>, id: u16) {
+        let index = transactions.find_open(|d| d.transaction_id == Some(id)).unwrap();
+        transactions.complete(index);
+    }
+
+    fn settle(transactions: &mut Transactions<Dns>) -> Vec<u16> {
+        let mut ids = Vec::new();
+        transactions.settle(|closed| ids.extend(closed.fields.transaction_id));
+        ids
+    }
+
+    #[test]
+    fn a_complete_transaction_stays_until_another_one_stirs() {
+        let mut t = Transactions::new(4);
+        open(&mut t, 1);
+        assert_eq!(settle(&mut t), []);
+        complete(&mut t, 1);
+        assert_eq!(settle(&mut t), []);
+        assert_eq!(settle(&mut t), []);
+        open(&mut t, 2);
+        assert_eq!(settle(&mut t), [1]);
+    }
+
+    #[test]
+    fn answers_out_of_order_close_in_the_order_of_the_answers() {
+        let mut t = Transactions::new(4);
+        open(&mut t, 1);
+        open(&mut t, 2);
+        assert_eq!(settle(&mut t), []);
+        complete(&mut t, 2);
+        assert_eq!(settle(&mut t), []);
+        complete(&mut t, 1);
+        assert_eq!(settle(&mut t), [2]);
+        let mut rest = Vec::new();
+        t.finish(|closed| rest.extend(closed.fields.transaction_id));
+        assert_eq!(rest, [1]);
+    }
+
+    #[test]
+    fn several_in_one_packet_leave_one() {
+        let mut t = Transactions::new(4);
+        for id in 1..=3 {
+            open(&mut t, id);
+            complete(&mut t, id);
+        }
+        assert_eq!(settle(&mut t), [1, 2]);
+    }
+
+    #[test]
+    fn one_too_many_completes_the_oldest() {
+        let mut t = Transactions::new(2);
+        for id in 1..=3 {
+            open(&mut t, id);
+        }
+        settle(&mut t);
+        assert_eq!(t.find_open(|d| d.transaction_id == Some(1)), None);
+        assert!(t.find_any(|d| d.transaction_id == Some(1)).is_some());
+    }
+}
