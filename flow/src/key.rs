@@ -41,8 +41,9 @@ pub enum IpVersion {
 /// What tells one flow from another. Compared in full: a hash is never an identity.
 ///
 /// Addresses are 16 octets in network order; an IPv4 address stands in the first four, the others are zero. Ports are
-/// zero for protocols without ports and for fragments whose ports are unknown. Fields that the operator left out of the
-/// key are zero.
+/// zero for protocols without ports and for fragments whose ports are unknown. Interface, VLAN and class of service are
+/// zero where the operator left them out of the key, and in every [`FlowRecord`](crate::FlowRecord), which has them in
+/// fields of its own.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[repr(C)]
 pub struct FlowKey {

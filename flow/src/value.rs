@@ -11,6 +11,8 @@ pub enum Value<'a> {
     Unsigned(u64),
     /// A signed integer of any width.
     Signed(i64),
+    /// A floating-point number.
+    Float(f64),
     /// Text as it came from the wire: mostly UTF-8, but nobody promises.
     Text(&'a [u8]),
     /// Octets that are no text.
@@ -19,6 +21,8 @@ pub enum Value<'a> {
     Ipv4([u8; 4]),
     /// An IPv6 address in network byte order.
     Ipv6([u8; 16]),
+    /// A point in time.
+    Time(crate::Timestamp),
     /// Several values of one kind.
     List(&'a dyn ValueList),
 }

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which information element carries which field: one table for each application protocol, and [`flow`] for what every
+//! record has. Exporter, collector, JSON, columns and filter names are all made from these tables, so they cannot drift.
+//!
+//! Where CESNET or Flowmon have a number for a field, that number is used, since collectors in the field know it; else
+//! IANA's; else one under [`WEIR`](crate::WEIR). What others send for the same field is an alias.
+
+pub mod flow;
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use crate::{AbstractType, Element};
+
+const fn iana(id: u16) -> Element {
+    Element::new(0, id)
+}
+const fn cesnet(id: u16) -> Element {
+    Element::new(8057, id)
+}
+const fn flowmon(id: u16) -> Element {
+    Element::new(39499, id)
+}
+const fn weir(id: u16) -> Element {
+    Element::new(crate::WEIR, id)
+}
+
+/// One field of an application protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Index of the field in its struct; see [`weir_flow::app::Fields`].
+    pub field: usize,
+    /// Name in filters, after the slug and a dot, and in column names, after the slug and an underscore.
+    pub name: &'static str,
+    /// Name in JSON records: IANA's where there is one.
+    pub json: &'static str,
+    /// The element that carries it.
+    pub element: Element,
+    /// Type of that element.
+    pub kind: AbstractType,
+    /// Whether the field holds several values: then it is a basicList of the element (RFC 6313).
+    pub list: bool,
+    /// Other elements that carry the same.
+    pub aliases: &'static [Element],
+}
+
+/// Makes the table of one protocol: `field "json name" type = element, aliases;` and `[type]` for a list.
+macro_rules! rows {
+    ($fields:ident: $($field:ident $json:literal $kind:tt = $element:expr $(, $alias:expr)*;)*) => {
+        /// The protocol's fields.
+        pub const ROWS: &[$crate::mapping::Row] = &[$($crate::mapping::Row {
+            field: weir_flow::app::$fields::field(stringify!($field)),
+            name: stringify!($field),
+            json: $json,
+            element: $element,
+            kind: rows!(@kind $kind),
+            list: rows!(@list $kind),
+            aliases: &[$($alias),*],
+        }),*];
+    };
+    (@kind [$kind:ident]) => { $crate::AbstractType::$kind };
+    (@kind $kind:ident) => { $crate::AbstractType::$kind };
+    (@list [$kind:ident]) => { true };
+    (@list $kind:ident) => { false };
+}
+
+macro_rules! declare {
+    ($($name:ident $slug:ident,)*) => {
+        $(pub mod $slug;)*
+
+        /// Slug and table of every protocol, in the order of [`weir_flow::app::SLUGS`].
+        pub const PROTOCOLS: &[(&str, &[Row])] = &[$((stringify!($slug), $slug::ROWS)),*];
+    };
+}
+weir_flow::app_protocols!(declare);
+
+/// The table of a protocol by slug; empty if there is no such protocol.
+#[must_use]
+pub fn rows_of(slug: &str) -> &'static [Row] {
+    PROTOCOLS.iter().find(|p| p.0 == slug).map_or(&[], |p| p.1)
+}
+
+/// The field that an element carries: slug of the protocol and its row. `None` if no application field.
+#[must_use]
+pub fn lookup(element: Element) -> Option<(&'static str, &'static Row)> {
+    static BY_ELEMENT: LazyLock<HashMap<Element, (&'static str, &'static Row)>> = LazyLock::new(|| {
+        let mut map = HashMap::new();
+        for (slug, rows) in PROTOCOLS {
+            for row in *rows {
+                for element in std::iter::once(&row.element).chain(row.aliases) {
+                    map.insert(*element, (*slug, row));
+                }
+            }
+        }
+        map
+    });
+    BY_ELEMENT.get(&element).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_field_of_every_protocol_has_one_row() {
+        for ((slug, rows), known) in PROTOCOLS.iter().zip(weir_flow::app::SLUGS) {
+            assert_eq!(slug, known);
+            let fields: Vec<_> = rows.iter().map(|r| r.field).collect();
+            assert_eq!(fields, (0..fields.len()).collect::<Vec<_>>(), "{slug}: rows in the order of the fields");
+            let mut app = weir_flow::app::AppFields::new(slug).unwrap();
+            assert!(!app.assign(fields.len(), weir_flow::Value::Unsigned(0)), "{slug}: a field has no row");
+        }
+    }
+
+    #[test]
+    fn no_element_carries_two_fields() {
+        let mut seen = HashSet::new();
+        for (slug, rows) in PROTOCOLS {
+            for row in *rows {
+                for element in std::iter::once(&row.element).chain(row.aliases) {
+                    assert!(seen.insert(*element), "{slug}.{}: {element:?}", row.name);
+                }
+            }
+        }
+        for row in flow::ROWS {
+            assert!(!seen.contains(&row.element), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn known_elements_have_the_type_of_the_registry() {
+        for (slug, rows) in PROTOCOLS {
+            for row in rows.iter().filter(|r| r.element.enterprise != crate::WEIR) {
+                let (name, kind) = crate::registry::lookup(row.element).unwrap();
+                assert_eq!(kind, row.kind, "{slug}.{}: {name}", row.name);
+            }
+        }
+    }
+}
