@@ -3,6 +3,12 @@
 
 use crate::{List, Text, TextList};
 
+/// Most answer records that are kept in presentation form.
+pub const MAX_ANSWERS: usize = 16;
+
+/// Most octets of an answer record in presentation form.
+pub const MAX_ANSWER: usize = 512;
+
 crate::fields! {
     /// Fields of a DNS transaction.
     pub struct Dns = "dns" {
@@ -19,10 +25,10 @@ crate::fields! {
         /// Answer records that the response claims to hold.
         pub answer_count: Option<u16>,
         /// Addresses of A records in the answer section.
-        pub answer_ipv4: List<[u8; 4], 32>,
+        pub answer_ipv4: List<[u8; 4], 64>,
         /// Addresses of AAAA records in the answer section.
-        pub answer_ipv6: List<[u8; 16], 32>,
+        pub answer_ipv6: List<[u8; 16], 64>,
         /// Answer records in presentation form: owner, time to live, type, data.
-        pub answers: TextList<16, 512>,
+        pub answers: TextList<MAX_ANSWERS, MAX_ANSWER>,
     }
 }

@@ -15,12 +15,14 @@ crate::fields! {
         /// Cipher suite chosen by the server.
         pub cipher_suite: Option<u16>,
         /// Application protocols offered by the client (RFC 7301), in its order.
-        pub alpn: TextList<16, 64>,
+        pub alpn: TextList<256, 64>,
         /// JA3 fingerprint of the ClientHello: MD5 octets.
         pub ja3: Octets<16>,
         /// JA3S fingerprint of the ServerHello: MD5 octets.
         pub ja3s: Octets<16>,
         /// JA4 fingerprint of the ClientHello.
         pub ja4: Text<40>,
+        /// Description of an alert sent before the handshake was encrypted: the first fatal one, else the first.
+        pub alert: Option<u8>,
     }
 }

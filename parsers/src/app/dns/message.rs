@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The walk over a DNS message: header, names, questions, records. Offsets count from the start of the message.
+
+use super::super::Probe;
+use crate::Cursor;
+
+/// Octets of the header.
+pub(super) const HEADER: usize = 12;
+
+/// Most questions of a plausible message; multicast DNS asks some twenty at once.
+const MAX_QUESTIONS: u16 = 32;
+
+/// Most records of a section in a plausible message: 65535 octets hold no more, at eleven octets each.
+const MAX_RECORDS: u16 = 5957;
+
+/// Most octets of a name as it is on the wire (RFC 1035 section 2.3.4).
+const MAX_NAME: usize = 255;
+
+/// Most compression pointers of a name.
+const MAX_POINTERS: usize = 64;
+
+/// The header (RFC 1035 section 4.1.1).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    pub(super) id: u16,
+    flags: u16,
+    pub(super) questions: u16,
+    pub(super) answers: u16,
+    authorities: u16,
+    additionals: u16,
+}
+
+impl Header {
+    pub(super) fn read(message: &[u8]) -> Option<Self> {
+        let mut c = Cursor::new(message);
+        Some(Self {
+            id: c.u16()?,
+            flags: c.u16()?,
+            questions: c.u16()?,
+            answers: c.u16()?,
+            authorities: c.u16()?,
+            additionals: c.u16()?,
+        })
+    }
+
+    pub(super) const fn is_response(self) -> bool {
+        self.flags & 0x8000 != 0
+    }
+
+    pub(super) const fn response_code(self) -> u8 {
+        (self.flags & 0x000f) as u8
+    }
+
+    const fn opcode(self) -> u16 {
+        self.flags >> 11 & 0x000f
+    }
+
+    /// Whether a message may begin so: an assigned operation, and counts that a message can hold.
+    pub(super) fn is_plausible(self) -> bool {
+        matches!(self.opcode(), 0 | 1 | 2 | 4 | 5 | 6)
+            && self.questions <= MAX_QUESTIONS
+            && self.answers <= MAX_RECORDS
+            && self.authorities <= MAX_RECORDS
+            && self.additionals <= MAX_RECORDS
+    }
+
+    /// Whether a message begins so where nobody expects one.
+    fn is_ordinary(self) -> bool {
+        let reserved = self.flags & 0x0040;
+        self.is_plausible()
+            && matches!(self.opcode(), 0 | 4 | 5)
+            && self.questions == 1
+            && reserved == 0
+            && (self.is_response() || (self.response_code() == 0 && (self.opcode() != 0 || self.answers == 0)))
+            && self.response_code() <= 11
+    }
+}
+
+/// A question (RFC 1035 section 4.1.2).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub(super) name_at: usize,
+    pub(super) kind: u16,
+    pub(super) class: u16,
+    /// Offset of what follows.
+    pub(super) end: usize,
+}
+
+/// A resource record (RFC 1035 section 4.1.3).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record<'m> {
+    pub(super) owner_at: usize,
+    pub(super) kind: u16,
+    pub(super) class: u16,
+    pub(super) ttl: u32,
+    pub(super) data_at: usize,
+    pub(super) data: &'m [u8],
+    /// Offset of what follows.
+    pub(super) end: usize,
+}
+
+/// The question at an offset; `None` if the message ends within.
+pub(super) fn question(message: &[u8], name_at: usize) -> Option<Question> {
+    let at = end_of_name(message, name_at)?;
+    let mut c = Cursor::new(message.get(at..)?);
+    Some(Question { name_at, kind: c.u16()?, class: c.u16()?, end: at + c.offset() })
+}
+
+/// The record at an offset; `None` if the message ends within. Nothing is said of its owner name or its data.
+pub(super) fn record(message: &[u8], owner_at: usize) -> Option<Record<'_>> {
+    let at = end_of_name(message, owner_at)?;
+    let mut c = Cursor::new(message.get(at..)?);
+    let (kind, class, ttl) = (c.u16()?, c.u16()?, c.u32()?);
+    let len = usize::from(c.u16()?);
+    let data_at = at + c.offset();
+    Some(Record { owner_at, kind, class, ttl, data_at, data: c.take(len)?, end: at + c.offset() })
+}
+
+/// Offset of what follows a name; what its pointers point to is not looked at.
+pub(super) fn end_of_name(message: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let len = *message.get(at)?;
+        match len {
+            0 => return Some(at + 1),
+            1..=63 => at += 1 + usize::from(len),
+            // The second octet of a pointer must be there as well.
+            0xc0.. => return message.get(at + 1).map(|_| at + 2),
+            _ => return None,
+        }
+    }
+}
+
+/// Hands over each label of a name. `None` if the name is too long, ends early, or has a pointer that does not point
+/// backwards (RFC 1035 section 4.1.4: to a prior occurrence), so that a loop cannot be.
+fn labels<'m>(message: &'m [u8], mut at: usize, mut each: impl FnMut(&'m [u8])) -> Option<()> {
+    let mut before = at;
+    let mut octets = 1;
+    let mut pointers = 0;
+    loop {
+        let len = *message.get(at)?;
+        match len {
+            0 => return Some(()),
+            1..=63 => {
+                let end = at + 1 + usize::from(len);
+                octets += 1 + usize::from(len);
+                if octets > MAX_NAME {
+                    return None;
+                }
+                each(message.get(at + 1..end)?);
+                at = end;
+            }
+            0xc0.. => {
+                let target = usize::from(len & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
+                pointers += 1;
+                if target >= before || target < HEADER || pointers > MAX_POINTERS {
+                    return None;
+                }
+                before = target;
+                at = target;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// Appends a name in presentation form. False if it is bad; some of it may have been appended then.
+pub(super) fn write_name(message: &[u8], at: usize, out: &mut Vec<u8>) -> bool {
+    let mut is_root = true;
+    let read = labels(message, at, |label| {
+        if !is_root {
+            out.push(b'.');
+        }
+        is_root = false;
+        for &octet in label {
+            if matches!(octet, b'.' | b'\\') {
+                out.push(b'\\');
+            }
+            write_octet(octet, out);
+        }
+    });
+    if is_root {
+        out.push(b'.');
+    }
+    read.is_some()
+}
+
+/// Appends an octet, or its three decimal digits after a backslash if it is not printable.
+pub(super) fn write_octet(octet: u8, out: &mut Vec<u8>) {
+    if matches!(octet, b' '..=b'~') {
+        out.push(octet);
+    } else {
+        out.extend([b'\\', b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10]);
+    }
+}
+
+/// Whether a message begins with these octets, as far as header and first question tell. Strict where none is expected.
+pub(super) fn begins(bytes: &[u8], strict: bool) -> Probe {
+    let Some(header) = Header::read(bytes) else {
+        // The flags, which tell most from text, come early.
+        let opcode = bytes.get(2).map(|flags| flags >> 3 & 0x0f);
+        return if opcode.is_none_or(|o| matches!(o, 0 | 1 | 2 | 4 | 5 | 6)) { Probe::More } else { Probe::No };
+    };
+    if !header.is_plausible() || (strict && !header.is_ordinary()) {
+        return Probe::No;
+    }
+    if header.questions == 0 {
+        return Probe::Yes;
+    }
+    let Some(question) = question(bytes, HEADER) else {
+        let too_long = bytes.len() > HEADER + MAX_NAME + 4;
+        return if too_long || !could_be_name(bytes, HEADER) { Probe::No } else { Probe::More };
+    };
+    let mut sane = true;
+    let mut netbios = false;
+    let mut first = true;
+    let read = labels(bytes, HEADER, |label| {
+        sane &= label.iter().all(u8::is_ascii_graphic);
+        netbios |= first && label.len() == 32 && label.iter().all(|b| matches!(b, b'A'..=b'P'));
+        first = false;
+    });
+    let class = question.class & 0x7fff;
+    let ordinary = sane && !netbios && question.kind != 0 && matches!(class, 1 | 3 | 4 | 254 | 255);
+    if read.is_some() && (ordinary || !strict) { Probe::Yes } else { Probe::No }
+}
+
+/// Whether what there is of a name has no label of an unassigned type.
+fn could_be_name(bytes: &[u8], mut at: usize) -> bool {
+    while let Some(&len) = bytes.get(at) {
+        match len {
+            1..=63 => at += 1 + usize::from(len),
+            0 | 0xc0.. => return true,
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Whether the octets are one message from the first to the last: for where none is expected.
+pub(super) fn walks(message: &[u8]) -> bool {
+    let Some(header) = Header::read(message) else { return false };
+    if begins(message, true) != Probe::Yes {
+        return false;
+    }
+    let Some(question) = question(message, HEADER) else { return false };
+    let mut at = question.end;
+    let records = u32::from(header.answers) + u32::from(header.authorities) + u32::from(header.additionals);
+    for _ in 0..records {
+        let Some(record) = record(message, at) else { return false };
+        if labels(message, record.owner_at, |_| ()).is_none() {
+            return false;
+        }
+        at = record.end;
+    }
+    at == message.len()
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The bodies of ClientHello and ServerHello (RFC 8446 sections 4.1.2 and 4.1.3, RFC 5246 section 7.4.1).
+//!
+//! ```text
+//!   ClientHello: version 2, random 32, session <1>, cipher suites <2>, compression methods <1>, extensions <2>
+//!   ServerHello: version 2, random 32, session <1>, cipher suite 2, compression method 1, extensions <2>
+//!   extension: type 2, data <2>                        <n>: preceded by its length in n octets
+//! ```
+
+use weir_flow::app::Tls;
+
+use super::fingerprint::Scratch;
+use crate::Cursor;
+
+const SERVER_NAME: u16 = 0;
+const SUPPORTED_GROUPS: u16 = 10;
+const EC_POINT_FORMATS: u16 = 11;
+const SIGNATURE_ALGORITHMS: u16 = 13;
+const ALPN: u16 = 16;
+const SUPPORTED_VERSIONS: u16 = 43;
+
+/// Type of a name that is a host name (RFC 6066 section 3).
+const HOST_NAME: u8 = 0;
+
+/// Random of a ServerHello that is a HelloRetryRequest: SHA-256 of that word (RFC 8446 section 4.1.3).
+const RETRY_RANDOM: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11,
+    0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
+
+/// Whether a hello may claim this version: SSL 3.0 to TLS 1.3, and drafts of the latter.
+pub(super) fn is_version(version: u16) -> bool {
+    matches!(version, 0x0300..=0x0304 | 0x7f00..=0x7fff | 0xfb00..=0xfbff)
+}
+
+/// Whether a value is one of those that keep peers tolerant (RFC 8701).
+pub(super) const fn is_grease(value: u16) -> bool {
+    value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
+}
+
+/// Reads a ClientHello. If the fields are set already, by a first hello, nothing is changed.
+pub(super) fn read_client(body: &[u8], fields: &mut Tls, scratch: &mut Scratch) {
+    if fields.client_version.is_some() {
+        return;
+    }
+    scratch.clear();
+    if client(body, fields, scratch).is_some() {
+        scratch.write_client(fields);
+    }
+}
+
+/// `None` if the message ends early; what came before that is in the fields.
+fn client(body: &[u8], fields: &mut Tls, scratch: &mut Scratch) -> Option<()> {
+    let mut c = Cursor::new(body);
+    let version = c.u16()?;
+    fields.client_version = Some(version);
+    scratch.version = version;
+    c.take(32)?;
+    vector8(&mut c)?;
+    numbers(vector16(&mut c)?, &mut scratch.cipher_suites);
+    vector8(&mut c)?;
+    extensions(&mut c, |kind, data| {
+        scratch.extensions.push(kind);
+        // What is wrong within one extension is no reason to give up the others.
+        let _ = match kind {
+            SERVER_NAME => server_name(data, fields),
+            SUPPORTED_GROUPS => vector16(&mut Cursor::new(data)).map(|list| numbers(list, &mut scratch.groups)),
+            EC_POINT_FORMATS => vector8(&mut Cursor::new(data)).map(|list| scratch.point_formats.extend(list)),
+            SIGNATURE_ALGORITHMS => vector16(&mut Cursor::new(data)).map(|list| numbers(list, &mut scratch.signatures)),
+            ALPN => alpn(data, fields, scratch),
+            SUPPORTED_VERSIONS => vector8(&mut Cursor::new(data)).map(|list| numbers(list, &mut scratch.versions)),
+            _ => None,
+        };
+    })
+}
+
+/// Reads a ServerHello and says whether it is a HelloRetryRequest.
+pub(super) fn read_server(body: &[u8], fields: &mut Tls, scratch: &mut Scratch) -> bool {
+    scratch.clear();
+    let mut c = Cursor::new(body);
+    let is_retry = body.get(2..34) == Some(&RETRY_RANDOM);
+    if server(&mut c, fields, scratch).is_some() {
+        scratch.write_server(fields);
+    }
+    is_retry
+}
+
+/// `None` if the message ends early; what came before that is in the fields.
+fn server(c: &mut Cursor<'_>, fields: &mut Tls, scratch: &mut Scratch) -> Option<()> {
+    let version = c.u16()?;
+    scratch.version = version;
+    fields.version = Some(version);
+    c.take(32)?;
+    // Drafts of TLS 1.3 before the twenty-second have neither session nor compression method.
+    let short = matches!(version, 0x7f00..=0x7f15);
+    if !short {
+        vector8(c)?;
+    }
+    let suite = c.u16()?;
+    scratch.cipher_suites.push(suite);
+    fields.cipher_suite = Some(suite);
+    if !short {
+        c.u8()?;
+    }
+    extensions(c, |kind, data| {
+        scratch.extensions.push(kind);
+        if kind == SUPPORTED_VERSIONS
+            && let Some(chosen) = Cursor::new(data).u16()
+        {
+            fields.version = Some(chosen);
+        }
+    })
+}
+
+/// Hands over each extension; there may be none at all. `None` if a length goes beyond the end.
+fn extensions<'a>(c: &mut Cursor<'a>, mut each: impl FnMut(u16, &'a [u8])) -> Option<()> {
+    if c.is_at_end() {
+        return Some(());
+    }
+    let len = usize::from(c.u16()?);
+    let lies = len > c.remaining();
+    let mut list = Cursor::new(c.take(len.min(c.remaining()))?);
+    while !list.is_at_end() {
+        let kind = list.u16()?;
+        each(kind, vector16(&mut list)?);
+    }
+    (!lies).then_some(())
+}
+
+fn server_name(data: &[u8], fields: &mut Tls) -> Option<()> {
+    let mut list = Cursor::new(vector16(&mut Cursor::new(data))?);
+    while !list.is_at_end() {
+        let kind = list.u8()?;
+        let name = vector16(&mut list)?;
+        if kind == HOST_NAME && fields.server_name.is_empty() {
+            fields.server_name.set(name);
+        }
+    }
+    Some(())
+}
+
+fn alpn(data: &[u8], fields: &mut Tls, scratch: &mut Scratch) -> Option<()> {
+    let mut list = Cursor::new(vector16(&mut Cursor::new(data))?);
+    while !list.is_at_end() {
+        let protocol = vector8(&mut list)?;
+        if fields.alpn.is_empty() {
+            scratch.alpn.extend(protocol);
+        }
+        fields.alpn.push(protocol);
+    }
+    Some(())
+}
+
+/// Octets after their length in one octet.
+fn vector8<'a>(c: &mut Cursor<'a>) -> Option<&'a [u8]> {
+    let len = c.u8()?;
+    c.take(usize::from(len))
+}
+
+/// Octets after their length in two octets.
+fn vector16<'a>(c: &mut Cursor<'a>) -> Option<&'a [u8]> {
+    let len = c.u16()?;
+    c.take(usize::from(len))
+}
+
+/// Numbers of two octets; an octet left over is no number. Values reserved by RFC 8701 are left out.
+fn numbers(list: &[u8], out: &mut Vec<u16>) {
+    let mut c = Cursor::new(list);
+    while let Some(number) = c.u16() {
+        if !is_grease(number) {
+            out.push(number);
+        }
+    }
+}
