@@ -9,8 +9,16 @@
 //!
 //! The outermost IP header makes the flow. What a tunnel carries inside is its payload.
 
+pub mod ip;
+pub mod link;
+pub mod transport;
+
 use weir_flow::ledger::Ignored;
-use weir_flow::{FlowKey, Packet};
+use weir_flow::{FlowKey, IpVersion, Packet, protocol};
+
+use self::ip::{Chain, IpError, Ipv4, Ipv6};
+use self::link::Network;
+use self::transport::Transport;
 
 /// What the metering process needs to know of one packet.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +120,104 @@ impl Ignore {
 ///
 /// The reason, where the packet cannot be metered; the caller counts it ([`Ignore::count`]).
 pub fn decode<'a>(packet: &Packet<'a>) -> Result<Decoded<'a>, Ignore> {
-    let _ = packet;
-    Err(Ignore::UnsupportedLinkType)
+    let network = Network::find(packet.link, packet.data)?;
+    let before = packet.data.len() - network.bytes.len();
+    // A file may claim that it holds more of a packet than there was.
+    let on_wire = u64::from(packet.wire_octets).saturating_sub(before as u64).max(network.bytes.len() as u64);
+    match network.version {
+        IpVersion::V4 => decode_v4(&network, on_wire),
+        IpVersion::V6 => decode_v6(&network, on_wire),
+    }
+}
+
+/// `on_wire` are the octets of the packet from the IP header on.
+fn decode_v4<'a>(network: &Network<'a>, on_wire: u64) -> Result<Decoded<'a>, Ignore> {
+    let header = Ipv4::new(network.bytes)?;
+    let ip_octets = match header.total_octets() {
+        0 => on_wire,
+        octets => u64::from(octets),
+    };
+    let mut decoded = Decoded {
+        key: FlowKey::new(header.source(), header.destination(), 0, 0, header.protocol()),
+        ip_octets,
+        vlan: network.vlan,
+        class_of_service: header.class_of_service(),
+        tcp: None,
+        icmp_type_code: None,
+        fragment: header.fragment(),
+        without_transport_header: false,
+        payload: &[],
+        payload_octets: 0,
+    };
+    let claimed = ip_octets.saturating_sub(header.header_octets() as u64);
+    decoded.add_transport(header.payload().map(|payload| trim(payload, claimed)), claimed);
+    Ok(decoded)
+}
+
+fn decode_v6<'a>(network: &Network<'a>, on_wire: u64) -> Result<Decoded<'a>, Ignore> {
+    let header = Ipv6::new(network.bytes)?;
+    let claimed = match header.payload_octets() {
+        0 if header.next_header() == ip::NO_NEXT_HEADER => 0,
+        0 => match header.jumbo_octets() {
+            Some(octets) => u64::from(octets),
+            None => on_wire.saturating_sub(Ipv6::OCTETS as u64),
+        },
+        octets => u64::from(octets),
+    };
+    let chain = Chain::follow(header.next_header(), trim(header.payload(), claimed));
+    let mut decoded = Decoded {
+        key: FlowKey::new(header.source(), header.destination(), 0, 0, chain.protocol),
+        ip_octets: claimed + Ipv6::OCTETS as u64,
+        vlan: network.vlan,
+        class_of_service: header.class_of_service(),
+        tcp: None,
+        icmp_type_code: None,
+        fragment: chain.fragment,
+        without_transport_header: false,
+        payload: &[],
+        payload_octets: 0,
+    };
+    decoded.add_transport(chain.payload, claimed.saturating_sub(chain.octets as u64));
+    Ok(decoded)
+}
+
+impl<'a> Decoded<'a> {
+    /// Reads the transport header from what was captured behind the IP headers (`None`: they are cut off themselves),
+    /// which has `claimed` octets as they say.
+    fn add_transport(&mut self, captured: Option<&'a [u8]>, claimed: u64) {
+        let claimed = u32::try_from(claimed).unwrap_or(u32::MAX);
+        if let Fragment::Later { .. } = self.fragment {
+            self.payload_octets = claimed;
+            return;
+        }
+        let transport = captured.map(|bytes| Transport::read(self.key.protocol, bytes, claimed)).unwrap_or_default();
+        match transport.ports {
+            Some((src_port, dst_port)) => {
+                self.key.src_port = src_port;
+                self.key.dst_port = dst_port;
+            }
+            None => self.without_transport_header = protocol::has_ports(self.key.protocol),
+        }
+        self.tcp = transport.tcp;
+        self.icmp_type_code = transport.icmp_type_code;
+        self.payload = transport.payload;
+        self.payload_octets = transport.payload_octets;
+    }
+}
+
+impl From<IpError> for Ignore {
+    fn from(error: IpError) -> Self {
+        match error {
+            IpError::Malformed => Self::MalformedIpHeader,
+            IpError::Truncated => Self::TruncatedIpHeader,
+        }
+    }
+}
+
+/// The octets of `captured` that belong to a packet of `claimed` octets: the rest is padding of the link layer.
+fn trim(captured: &[u8], claimed: u64) -> &[u8] {
+    match usize::try_from(claimed) {
+        Ok(claimed) => captured.get(..claimed).unwrap_or(captured),
+        Err(_) => captured,
+    }
 }
