@@ -65,7 +65,7 @@ pub enum DecodeError {
     },
 }
 
-fn bytes_at(input: &[u8], offset: usize, len: usize) -> Result<&[u8], DecodeError> {
+pub(crate) fn bytes_at(input: &[u8], offset: usize, len: usize) -> Result<&[u8], DecodeError> {
     input.get(offset..).and_then(|rest| rest.get(..len)).ok_or(DecodeError::TooShort {
         offset,
         needed: len,
@@ -73,12 +73,12 @@ fn bytes_at(input: &[u8], offset: usize, len: usize) -> Result<&[u8], DecodeErro
     })
 }
 
-fn u16_at(input: &[u8], offset: usize) -> Result<u16, DecodeError> {
+pub(crate) fn u16_at(input: &[u8], offset: usize) -> Result<u16, DecodeError> {
     let bytes = bytes_at(input, offset, 2)?;
     Ok(bytes.iter().fold(0, |v, b| v << 8 | u16::from(*b)))
 }
 
-fn u32_at(input: &[u8], offset: usize) -> Result<u32, DecodeError> {
+pub(crate) fn u32_at(input: &[u8], offset: usize) -> Result<u32, DecodeError> {
     let bytes = bytes_at(input, offset, 4)?;
     Ok(bytes.iter().fold(0, |v, b| v << 8 | u32::from(*b)))
 }
