@@ -1,12 +1,54 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Hot path.
 //!
-//! Where packets come from.
+//! Where packets come from: capture files, for now.
+//!
+//! [`open`] reads
+//!
+//! | format | how |
+//! |---|---|
+//! | classic pcap, either byte order, µs or ns, versions 2.0 to 2.4, and Kuznetzov's modification | own reader |
+//! | pcapng, several sections and interfaces, either byte order | own reader |
+//! | one of these compressed with gzip | the same, behind `flate2` |
+//! | what else libpcap knows (further modifications of pcap) | `pcap` crate, feature `libpcap` |
+//!
+//! A regular file is mapped into memory and its packets are borrowed from there; anything else (standard input, pipes,
+//! compressed files) streams through a buffer. One reader of records serves both: it sees a window of octets, and says
+//! how many it wants if they are too few.
+//!
+//! Timestamps are in nanoseconds, and saturate at what [`weir_flow::Timestamp`] holds; a packet without one (simple
+//! packet block) has [`weir_flow::Timestamp::ZERO`].
+//!
+//! A damaged file yields every packet before the damage, then [`weir_flow::SourceError::Damaged`] with the offset of the
+//! first octet of the record that cannot be right.
 
-use std::io;
+#[cfg(feature = "libpcap")]
+mod libpcap;
+mod map;
+mod order;
+mod pcap;
+mod pcapng;
+mod records;
+#[cfg(test)]
+mod tests;
+mod window;
 
+use std::fs::File;
+use std::io::{self, Read};
+
+use flate2::read::MultiGzDecoder;
 use thiserror::Error;
-use weir_flow::PacketSource;
+use weir_flow::{PacketSource, SourceError};
+
+use self::map::Map;
+use self::pcap::Pcap;
+use self::pcapng::Pcapng;
+use self::records::RecordSource;
+use self::window::{Stream, Window};
+
+/// Most octets that one packet may hold: what libpcap allows for every link type that is decoded (`MAXIMUM_SNAPLEN`).
+/// A record that claims more is damage.
+pub const MAX_CAPTURED: u32 = 262_144;
 
 /// Why a capture cannot be opened.
 #[derive(Debug, Error)]
@@ -32,10 +74,92 @@ pub enum OpenError {
 
 /// Opens a capture file; `-` is standard input.
 ///
+/// The source ends with [`weir_flow::SourceState::End`]. A mapped file must not be cut short while it is read: the kernel
+/// then ends the process (`SIGBUS`). Records appended after it was opened are not seen.
+///
 /// # Errors
 ///
-/// When the file cannot be opened, or is not a capture. A file that is damaged behind its header opens; its source yields
-/// the packets before the damage first.
+/// When the file cannot be opened, or does not begin like a capture. A file that is damaged behind its header opens.
 pub fn open(path: &str) -> Result<Box<dyn PacketSource + Send>, OpenError> {
-    Err(OpenError::NotACapture { path: path.to_owned(), reason: "not read yet".to_owned() })
+    let io_error = |source| OpenError::Io { path: path.to_owned(), source };
+    if path == "-" {
+        return open_stream(path, Box::new(io::stdin()), None);
+    }
+    let file = File::open(path).map_err(io_error)?;
+    let metadata = file.metadata().map_err(io_error)?;
+    if metadata.is_dir() {
+        return Err(io_error(io::ErrorKind::IsADirectory.into()));
+    }
+    // A file too large for the address space of a 32-bit machine streams.
+    if metadata.is_file()
+        && metadata.len() > 0
+        && let Ok(map) = Map::new(&file)
+        && !map.bytes().starts_with(&GZIP)
+    {
+        return open_window(path, map, Some(path));
+    }
+    open_stream(path, Box::new(file), Some(path))
+}
+
+/// First octets of a gzip file.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// `file` is the path that libpcap may open in our place.
+fn open_stream(
+    path: &str,
+    input: Box<dyn Read + Send>,
+    file: Option<&str>,
+) -> Result<Box<dyn PacketSource + Send>, OpenError> {
+    let mut stream = Stream::new(input);
+    fill(path, &mut stream, 4)?;
+    if stream.bytes().starts_with(&GZIP) {
+        let inner = Stream::new_compressed(Box::new(MultiGzDecoder::new(stream.into_reader())));
+        return open_window(path, inner, None);
+    }
+    open_window(path, stream, file)
+}
+
+/// Chooses the reader by the first octets.
+fn open_window<W: Window + Send + 'static>(
+    path: &str,
+    mut window: W,
+    file: Option<&str>,
+) -> Result<Box<dyn PacketSource + Send>, OpenError> {
+    let not_a_capture = |reason: String| OpenError::NotACapture { path: path.to_owned(), reason };
+    fill(path, &mut window, 4)?;
+    match window.bytes().first_chunk::<4>() {
+        Some(&pcapng::MAGIC) => return Ok(Box::new(RecordSource::new(window, Pcapng::new()))),
+        Some(magic) if let Some(variant) = pcap::Variant::of(*magic) => {
+            fill(path, &mut window, pcap::HEADER_OCTETS)?;
+            let header = window.bytes().first_chunk().ok_or_else(|| {
+                let held = window.bytes().len();
+                not_a_capture(format!("the file ends {held} octets into its header of {}", pcap::HEADER_OCTETS))
+            })?;
+            let records = Pcap::new(variant, header).map_err(not_a_capture)?;
+            window.consume(pcap::HEADER_OCTETS);
+            return Ok(Box::new(RecordSource::new(window, records)));
+        }
+        Some(_) => {}
+        None => {
+            let held = window.bytes().len();
+            return Err(not_a_capture(format!("the file has {held} octets, too few for a capture")));
+        }
+    }
+    #[cfg(feature = "libpcap")]
+    if let Some(file) = file {
+        return libpcap::open(file).map_err(|error| not_a_capture(error.to_string()));
+    }
+    let _ = file;
+    let [a, b, c, d] = window.bytes().first_chunk().copied().unwrap_or_default();
+    let magic = format!("{a:02x} {b:02x} {c:02x} {d:02x}");
+    Err(not_a_capture(format!("it begins with {magic}, which is neither pcap nor pcapng")))
+}
+
+/// Waits until the window holds `octets`, or all that there are.
+fn fill<W: Window>(path: &str, window: &mut W, octets: usize) -> Result<(), OpenError> {
+    match window.fill(octets) {
+        Ok(_) => Ok(()),
+        Err(SourceError::Io(source)) => Err(OpenError::Io { path: path.to_owned(), source }),
+        Err(error) => Err(OpenError::NotACapture { path: path.to_owned(), reason: error.to_string() }),
+    }
 }

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Packets and octets of each 5-tuple of the corpus of captures, against what tshark reads in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use weir_flow::ledger::Ignored;
+use weir_flow::{SourceState, protocol};
+use weir_metering::capture;
+use weir_parsers::packet::{Fragment, decode};
+
+type Tuple = (IpAddr, IpAddr, u8, u16, u16);
+type Sums = BTreeMap<Tuple, (u64, u64)>;
+
+/// Link layers under the first IP header that are not decoded, as tshark names them.
+const NOT_DECODED: [&str; 7] = ["arcnet", "fr", "ipnet", "ipoib", "pktap", "user_dlt", "wlan"];
+
+fn corpus() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    let dir = std::env::var_os("WEIR_CORPUS").map_or_else(|| root.join("../shared/pcaps"), PathBuf::from);
+    if dir.join("expected").is_dir() {
+        return Some(dir);
+    }
+    eprintln!("skipped: no corpus of captures at {} (WEIR_CORPUS)", dir.display());
+    None
+}
+
+/// Sums of a capture, and how many packets it has and were ignored.
+fn read(path: &Path) -> Result<(Sums, u64, Ignored), Box<dyn Error>> {
+    let mut sums = Sums::new();
+    let (mut packets, mut ignored) = (0, Ignored::default());
+    let mut source = capture::open(path.to_str().ok_or("path is not text")?)?;
+    loop {
+        let state = source.poll(&mut |batch| {
+            for packet in batch {
+                packets += 1;
+                match decode(packet) {
+                    Ok(decoded) => {
+                        assert!(
+                            decoded.payload.len() <= decoded.payload_octets as usize,
+                            "{}: {decoded:?}",
+                            path.display()
+                        );
+                        assert!(!matches!(decoded.fragment, Fragment::Later { .. }) || decoded.key.src_port == 0);
+                        let key = decoded.key;
+                        let tuple = (key.source(), key.destination(), key.protocol, key.src_port, key.dst_port);
+                        let sum = sums.entry(tuple).or_insert((0, 0));
+                        *sum = (sum.0 + 1, sum.1 + decoded.ip_octets);
+                    }
+                    Err(why) => why.count(&mut ignored),
+                }
+            }
+        });
+        match state {
+            Ok(SourceState::End) => break,
+            Ok(_) => {}
+            // What was before the damage counts, as it does for tshark.
+            Err(error) => {
+                println!("{}: {error}", path.display());
+                break;
+            }
+        }
+    }
+    Ok((sums, packets, ignored))
+}
+
+fn number(value: &Value, name: &str) -> u64 {
+    value[name].as_u64().unwrap_or_default()
+}
+
+fn expected(value: &Value) -> Result<Sums, Box<dyn Error>> {
+    let mut sums = Sums::new();
+    for flow in value["flows"].as_array().ok_or("no flows")? {
+        let address = |name: &str| flow[name].as_str().unwrap_or_default().parse::<IpAddr>();
+        let protocol = u8::try_from(number(flow, "proto"))?;
+        let port = |name| if protocol::has_ports(protocol) { u16::try_from(number(flow, name)) } else { Ok(0) };
+        let tuple = (address("src")?, address("dst")?, protocol, port("sport")?, port("dport")?);
+        let sum = sums.entry(tuple).or_insert((0, 0));
+        *sum = (sum.0 + number(flow, "packets"), sum.1 + number(flow, "bytes"));
+    }
+    Ok(sums)
+}
+
+#[test]
+fn sums_equal_those_of_tshark() -> Result<(), Box<dyn Error>> {
+    let Some(corpus) = corpus() else { return Ok(()) };
+    let zero_length = fs::read_to_string(corpus.join("zero_length_ip.txt"))?;
+    let zero_length: BTreeSet<&str> = zero_length.split_whitespace().collect();
+    let mut different = 0;
+    let mut captures: Vec<PathBuf> = fs::read_dir(corpus.join("captures"))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    captures.sort();
+    for path in &captures {
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or("name is not text")?;
+        let json: Value = serde_json::from_slice(&fs::read(corpus.join("expected").join(format!("{name}.json")))?)?;
+        let encapsulations = json["encapsulations"].as_object().ok_or("no encapsulations")?;
+        if encapsulations.keys().flat_map(|path| path.split(':')).any(|layer| NOT_DECODED.contains(&layer)) {
+            continue;
+        }
+        let (got, packets, ignored) = match read(path) {
+            Ok(read) => read,
+            Err(error) if number(&json, "packets") == 0 => {
+                println!("{name}: {error}");
+                continue;
+            }
+            Err(error) => return Err(format!("{name}: {error}").into()),
+        };
+        let metered: u64 = got.values().map(|(packets, _)| packets).sum();
+        assert_eq!(packets, metered + ignored.values().iter().sum::<u64>(), "{name}: the ledger does not close");
+        let want = expected(&json)?;
+        let same = packets == number(&json, "packets")
+            && if zero_length.contains(name) { metered == number(&json, "ip_packets") } else { got == want };
+        if !same {
+            different += 1;
+            println!("{name}: {packets} packets, tshark {}; {ignored:?}", number(&json, "packets"));
+            for tuple in got.keys().chain(want.keys()).collect::<BTreeSet<_>>() {
+                if got.get(tuple) != want.get(tuple) {
+                    println!("    {tuple:?}: {:?}, tshark {:?}", got.get(tuple), want.get(tuple));
+                }
+            }
+        }
+    }
+    assert_eq!(different, 0, "captures with other sums, of {}", captures.len());
+    Ok(())
+}
