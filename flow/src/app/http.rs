@@ -11,11 +11,11 @@ crate::fields! {
         /// Host header field, or the authority of an absolute target.
         pub request_host: Text<256>,
         /// Target of the request line, as it stands there.
-        pub request_target: Text<4096>,
+        pub request_target: Text<8192>,
         /// Version of the request, or of the response where the request was not seen: `HTTP/1.1`.
         pub message_version: Text<16>,
         /// User-Agent of the request.
-        pub user_agent: Text<1024>,
+        pub user_agent: Text<4096>,
         /// Referer of the request.
         pub referer: Text<2048>,
         /// Status code of the final response.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! SIP (RFC 3261): one request and its responses.
 
-use crate::{List, Text};
+use crate::{List, Text, TextList};
 
 crate::fields! {
     /// Fields of a SIP transaction.
     pub struct Sip = "sip" {
-        /// Method of the request line, or of CSeq where only a response was seen.
+        /// Method of the request line; where only a response was seen, `cseq` has it.
         pub method: Text<32>,
         /// Request-URI.
         pub request_uri: Text<512>,
@@ -14,8 +14,8 @@ crate::fields! {
         pub status_code: List<u16, 16>,
         /// From header field, whole.
         pub from: Text<512>,
-        /// To header field, whole.
-        pub to: Text<512>,
+        /// To header fields, whole, each once: of the request, then with the tags that responses give.
+        pub to: TextList<4, 512>,
         /// URI of From.
         pub from_uri: Text<256>,
         /// URI of To.

@@ -12,6 +12,7 @@
 //!
 //! The list of protocols is [`weir_flow::app_protocols`].
 
+mod line;
 mod session;
 mod transactions;
 

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Start lines, header fields, and the addresses within them.
+
+use crate::app::line;
+
+/// Octets of a message by which it is known.
+const MAX_SHAPE: usize = 512;
+/// Longest method.
+const MAX_METHOD: usize = 32;
+const VERSION: &[u8] = b"SIP/2.0";
+
+/// Whether octets are a message, by its first line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Shape {
+    Message,
+    None,
+    /// Cannot be told yet.
+    More,
+}
+
+/// Tells a message by its beginning. `is_all`: more will not come.
+///
+/// The answer for a beginning holds for all that begins like it, so that it does not depend on how a stream is cut.
+pub(super) fn shape(bytes: &[u8], is_all: bool) -> Shape {
+    let bytes = bytes.get(..MAX_SHAPE).unwrap_or(bytes);
+    let is_all = is_all || bytes.len() == MAX_SHAPE;
+    if let Some((line, _)) = line::first(bytes) {
+        return if Start::parse(line).is_some() { Shape::Message } else { Shape::None };
+    }
+    let may_be_response = bytes.iter().zip(VERSION).all(|(b, v)| b == v);
+    let method = bytes.split(|&b| b == b' ').next().unwrap_or_default();
+    let uri = bytes.get(method.len() + 1..).unwrap_or_default();
+    let may_be_request = is_method(method) && !uri.iter().any(|b| b.is_ascii_control() && *b != b'\r');
+    match is_all {
+        _ if !may_be_request && !may_be_response => Shape::None,
+        false => Shape::More,
+        // A Request-URI that is longer than what is looked at.
+        true if may_be_request && [&b"sip:"[..], b"sips:", b"tel:"].iter().any(|s| uri.starts_with(s)) => {
+            Shape::Message
+        }
+        true => Shape::None,
+    }
+}
+
+/// Whether these octets can be a method: RFC 3261 allows more, but nobody uses it.
+fn is_method(bytes: &[u8]) -> bool {
+    !bytes.is_empty()
+        && bytes.len() <= MAX_METHOD
+        && bytes.iter().all(|&b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+}
+
+/// What the first line says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Start<'a> {
+    Request { method: &'a [u8], uri: &'a [u8] },
+    Response { status: u16 },
+}
+
+impl<'a> Start<'a> {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let line = line.trim_ascii_end();
+        if let Some(rest) = line.strip_prefix(VERSION).and_then(|l| l.strip_prefix(b" ")) {
+            let [a @ b'1'..=b'6', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] = rest.trim_ascii_start() else {
+                return None;
+            };
+            let status = [a, b, c].into_iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+            return matches!(rest.first(), None | Some(b' ')).then_some(Self::Response { status });
+        }
+        let rest = line.strip_suffix(VERSION)?.strip_suffix(b" ")?;
+        let space = rest.iter().position(|&b| b == b' ')?;
+        let (method, uri) = rest.split_at_checked(space)?;
+        let uri = uri.trim_ascii();
+        (is_method(method) && !uri.is_empty()).then_some(Self::Request { method, uri })
+    }
+}
+
+/// A head: first line, and the header fields of interest, each as it stood first, perhaps folded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head<'a> {
+    pub(super) start: Start<'a>,
+    pub(super) from: &'a [u8],
+    pub(super) to: &'a [u8],
+    pub(super) call_id: &'a [u8],
+    pub(super) cseq: &'a [u8],
+    pub(super) via: &'a [u8],
+    pub(super) contact: &'a [u8],
+    pub(super) user_agent: &'a [u8],
+    pub(super) server: &'a [u8],
+    /// Content-Length; 0 if there is none that is a number.
+    pub(super) content_length: u64,
+}
+
+impl<'a> Head<'a> {
+    /// Reads from the first line to the empty one, which may be missing.
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        // A datagram may end within its first line.
+        let (line, len) = line::first(bytes).unwrap_or((bytes, bytes.len()));
+        let mut head = Self {
+            start: Start::parse(line)?,
+            from: b"",
+            to: b"",
+            call_id: b"",
+            cseq: b"",
+            via: b"",
+            contact: b"",
+            user_agent: b"",
+            server: b"",
+            content_length: 0,
+        };
+        for (name, value) in line::Headers::new(bytes.get(len..)?) {
+            head.note(name, value);
+        }
+        Some(head)
+    }
+
+    /// RFC 3261 section 7.3.3 has the compact forms.
+    fn note(&mut self, name: &[u8], value: &'a [u8]) {
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        let field = match name.len() {
+            1 if is(b"f") => &mut self.from,
+            1 if is(b"i") => &mut self.call_id,
+            1 if is(b"m") => &mut self.contact,
+            1 if is(b"t") => &mut self.to,
+            1 if is(b"v") => &mut self.via,
+            2 if is(b"to") => &mut self.to,
+            3 if is(b"via") => &mut self.via,
+            4 if is(b"cseq") => &mut self.cseq,
+            4 if is(b"from") => &mut self.from,
+            6 if is(b"server") => &mut self.server,
+            7 if is(b"call-id") => &mut self.call_id,
+            7 if is(b"contact") => &mut self.contact,
+            10 if is(b"user-agent") => &mut self.user_agent,
+            1 | 14 if is(b"l") || is(b"content-length") => {
+                self.content_length = str::from_utf8(value).ok().and_then(|v| v.parse().ok()).unwrap_or(0);
+                return;
+            }
+            _ => return,
+        };
+        if field.is_empty() {
+            *field = value;
+        }
+    }
+}
+
+/// The octets outside of quoted strings, with their offsets.
+fn unquoted(value: &[u8]) -> impl Iterator<Item = (usize, u8)> {
+    let mut in_quotes = false;
+    let mut is_escaped = false;
+    value.iter().copied().enumerate().filter(move |&(_, b)| {
+        let was_in_quotes = in_quotes;
+        match b {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_quotes => is_escaped = true,
+            b'"' => in_quotes = !in_quotes,
+            _ => {}
+        }
+        !in_quotes && !was_in_quotes
+    })
+}
+
+/// The URI of a name-addr or addr-spec (RFC 3261 section 20.10), without its parameters; empty if there is none.
+pub(super) fn uri(value: &[u8]) -> &[u8] {
+    let start = unquoted(value).find(|&(_, b)| b == b'<').map_or(0, |(at, _)| at + 1);
+    let rest = value.get(start..).unwrap_or_default().trim_ascii_start();
+    let end =
+        rest.iter().position(|&b| matches!(b, b'>' | b';' | b'?') || b.is_ascii_whitespace()).unwrap_or(rest.len());
+    let uri = rest.get(..end).unwrap_or_default();
+    if uri.contains(&b':') { uri } else { b"" }
+}
+
+/// The first of several values that commas separate.
+pub(super) fn first_value(value: &[u8]) -> &[u8] {
+    let mut in_brackets = false;
+    let comma = unquoted(value).find(|&(_, b)| {
+        match b {
+            b'<' => in_brackets = true,
+            b'>' => in_brackets = false,
+            _ => {}
+        }
+        b == b',' && !in_brackets
+    });
+    value.get(..comma.map_or(value.len(), |(at, _)| at)).unwrap_or_default().trim_ascii_end()
+}
