@@ -8,7 +8,7 @@ rows! { Sip:
     request_uri "sipRequestUri" String = cesnet(107);
     status_code "sipStatusCode" [Unsigned16] = cesnet(101);
     from "sipFrom" String = cesnet(103), flowmon(34);
-    to "sipTo" String = cesnet(104), flowmon(35);
+    to "sipTo" [String] = cesnet(104), flowmon(35);
     from_uri "sipFromUri" String = weir(11);
     to_uri "sipToUri" String = weir(12);
     call_id "sipCallId" String = cesnet(102), flowmon(33);
