@@ -51,6 +51,11 @@ impl Header {
         (self.flags & 0x000f) as u8
     }
 
+    /// Whether the first section names the zone that is to be changed, and asks nothing (RFC 2136 section 2.3).
+    pub(super) const fn is_update(self) -> bool {
+        self.opcode() == 5
+    }
+
     const fn opcode(self) -> u16 {
         self.flags >> 11 & 0x000f
     }
@@ -195,13 +200,15 @@ pub(super) fn write_octet(octet: u8, out: &mut Vec<u8>) {
 
 /// Whether a message begins with these octets, as far as header and first question tell. Strict where none is expected.
 pub(super) fn begins(bytes: &[u8], strict: bool) -> Probe {
-    let Some(header) = Header::read(bytes) else {
-        // The flags, which tell most from text, come early.
-        let opcode = bytes.get(2).map(|flags| flags >> 3 & 0x0f);
-        return if opcode.is_none_or(|o| matches!(o, 0 | 1 | 2 | 4 | 5 | 6)) { Probe::More } else { Probe::No };
-    };
+    // What is not there yet of the header is taken to be as good as can be.
+    let mut start = [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    start.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    let Some(header) = Header::read(&start) else { return Probe::No };
     if !header.is_plausible() || (strict && !header.is_ordinary()) {
         return Probe::No;
+    }
+    if bytes.len() < HEADER {
+        return Probe::More;
     }
     if header.questions == 0 {
         return Probe::Yes;
@@ -235,21 +242,27 @@ fn could_be_name(bytes: &[u8], mut at: usize) -> bool {
     true
 }
 
-/// Whether the octets are one message from the first to the last: for where none is expected.
+/// Whether the octets are one message from the first to the last, whatever its names point to.
+pub(super) fn fits(message: &[u8]) -> bool {
+    end_of_message(message, |_| true) == Some(message.len())
+}
+
+/// Whether the octets are one message from the first to the last, with good names: for where none is expected.
 pub(super) fn walks(message: &[u8]) -> bool {
-    let Some(header) = Header::read(message) else { return false };
-    if begins(message, true) != Probe::Yes {
-        return false;
+    begins(message, true) == Probe::Yes
+        && end_of_message(message, |r| labels(message, r.owner_at, |_| ()).is_some()) == Some(message.len())
+}
+
+/// Offset behind the last record; `None` if the message ends before, or one of its records is not good.
+fn end_of_message(message: &[u8], is_good: impl Fn(&Record<'_>) -> bool) -> Option<usize> {
+    let header = Header::read(message)?;
+    let mut at = HEADER;
+    for _ in 0..header.questions {
+        at = question(message, at)?.end;
     }
-    let Some(question) = question(message, HEADER) else { return false };
-    let mut at = question.end;
-    let records = u32::from(header.answers) + u32::from(header.authorities) + u32::from(header.additionals);
-    for _ in 0..records {
-        let Some(record) = record(message, at) else { return false };
-        if labels(message, record.owner_at, |_| ()).is_none() {
-            return false;
-        }
+    for _ in 0..u32::from(header.answers) + u32::from(header.authorities) + u32::from(header.additionals) {
+        let record = record(message, at).filter(&is_good)?;
         at = record.end;
     }
-    at == message.len()
+    Some(at)
 }

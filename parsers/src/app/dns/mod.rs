@@ -13,7 +13,8 @@
 //!   backslash, an octet that is not printable by its three decimal digits (RFC 4343 section 2.1).
 //! - **Bounds**: 32 questions, 16 KiB of a message (the rest is passed over), 64 compression pointers in a name, each of which
 //!   must point backwards; 32 open transactions.
-//! - **Odd input**: a record with bad data is given in generic form, a record with a bad owner name gives its address only;
+//! - **Updates** (RFC 2136) ask nothing: identifier and response code only.
+//! - **Odd input**: a question with a bad name in a message that is whole otherwise has no name; a record with bad data is given in generic form, a record with a bad owner name gives its address only;
 //!   a message that ends early gives what came before. Eight bad messages in a row end the flow.
 //! - **Fields**: all of `weir_flow::app::Dns`.
 //! - **Fixtures**: hand-made messages in `tests.rs`; messages made at random and read by the crate `dns-parser` as well;
@@ -87,9 +88,9 @@ impl super::Parser for Parser {
     fn probe(input: Input<'_>) -> Probe {
         match (input.transport, input.hinted) {
             (Transport::Datagram, true) => match message::begins(input.bytes, false) {
-                Probe::More if input.snapped => Probe::Yes,
-                Probe::More => Probe::No,
-                answer => answer,
+                Probe::More => yes_if(input.snapped && input.bytes.len() >= message::HEADER),
+                Probe::No => yes_if(odd_but_whole(input.bytes)),
+                Probe::Yes => Probe::Yes,
             },
             (Transport::Datagram, false) => yes_if(!input.snapped && message::walks(input.bytes)),
             (Transport::Stream, hinted) => {
@@ -149,6 +150,11 @@ fn yes_if(yes: bool) -> Probe {
     if yes { Probe::Yes } else { Probe::No }
 }
 
+/// Whether the octets are a message although its first name cannot be read.
+fn odd_but_whole(bytes: &[u8]) -> bool {
+    Header::read(bytes).is_some_and(|h| h.is_plausible() && h.questions > 0) && message::fits(bytes)
+}
+
 /// The length before a message over TCP, and what follows it.
 fn split_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (len, rest) = bytes.split_first_chunk()?;
@@ -172,14 +178,20 @@ impl Parser {
         for _ in 0..header.questions {
             self.name.clear();
             let Some(question) = message::question(bytes, at) else { break };
-            if !message::write_name(bytes, question.name_at, &mut self.name) {
-                break;
-            }
             at = question.end;
-            let index = self.transaction(header, Some(question), transactions);
-            first = first.or(Some(index));
+            if !message::write_name(bytes, question.name_at, &mut self.name) {
+                if first.is_none() && !odd_but_whole(bytes) {
+                    return false;
+                }
+                self.name.clear();
+            }
+            if !header.is_update() {
+                let index = self.transaction(header, Some(question), transactions);
+                first = first.or(Some(index));
+            }
         }
-        if header.questions == 0 {
+        // A message without a question is not much to go by, and must be whole.
+        if first.is_none() && (at > message::HEADER || message::fits(bytes)) {
             self.name.clear();
             first = Some(self.transaction(header, None, transactions));
         }
