@@ -18,6 +18,8 @@ enum Phase {
 struct Entry<F> {
     fields: F,
     phase: Phase,
+    /// Completions before its own.
+    rank: u64,
     started: Timestamp,
 }
 
@@ -44,6 +46,7 @@ pub struct Transactions<F> {
     stirred: bool,
     now: Timestamp,
     opened: u64,
+    completions: u64,
 }
 
 impl<F: Fields> Transactions<F> {
@@ -57,21 +60,22 @@ impl<F: Fields> Transactions<F> {
             stirred: false,
             now: Timestamp::ZERO,
             opened: 0,
+            completions: 0,
         }
     }
 
     /// Begins a transaction and gives its index and its empty fields. If too many are open, the oldest counts as complete.
     pub fn open(&mut self) -> (usize, &mut F) {
         if self.entries.iter().filter(|e| e.phase == Phase::Open).count() >= self.max_open
-            && let Some(oldest) = self.entries.iter_mut().find(|e| e.phase == Phase::Open)
+            && let Some(oldest) = self.oldest_open()
         {
-            oldest.phase = Phase::Complete;
+            self.complete(oldest);
         }
         self.stirred = true;
         self.opened += 1;
         let fields = self.spare.pop().unwrap_or_default();
         let index = self.entries.len();
-        self.entries.push(Entry { fields, phase: Phase::Open, started: self.now });
+        self.entries.push(Entry { fields, phase: Phase::Open, rank: 0, started: self.now });
         // The entry was just pushed, so the index exists.
         (index, &mut self.entries[index].fields)
     }
@@ -112,6 +116,8 @@ impl<F: Fields> Transactions<F> {
             && entry.phase == Phase::Open
         {
             entry.phase = Phase::Complete;
+            entry.rank = self.completions;
+            self.completions += 1;
         }
     }
 
@@ -139,13 +145,19 @@ impl<F: Fields> Transactions<F> {
             self.close(current, &mut close);
         }
         for _ in 1..completed {
-            if let Some(index) = self.entries.iter().position(|e| e.phase == Phase::Complete) {
+            if let Some(index) = self.first_complete() {
                 self.close(index, &mut close);
             }
         }
-        if let Some(entry) = self.entries.iter_mut().find(|e| e.phase == Phase::Complete) {
+        if let Some(entry) = self.first_complete().and_then(|index| self.entries.get_mut(index)) {
             entry.phase = Phase::Current;
         }
+    }
+
+    /// Index of the transaction that was completed first, of those completed in the packet that is being read.
+    fn first_complete(&self) -> Option<usize> {
+        let complete = self.entries.iter().enumerate().filter(|(_, e)| e.phase == Phase::Complete);
+        complete.min_by_key(|(_, e)| e.rank).map(|(index, _)| index)
     }
 
     /// The transaction that packets now belong to, if it is complete: taken by a record that is cut by a timeout.
@@ -168,6 +180,7 @@ impl<F: Fields> Transactions<F> {
     pub(super) fn clear(&mut self) {
         self.finish(|_| ());
         self.opened = 0;
+        self.completions = 0;
     }
 
     fn close(&mut self, index: usize, close: &mut impl FnMut(Closed<'_, F>)) {
@@ -234,6 +247,16 @@ mod tests {
             complete(&mut t, id);
         }
         assert_eq!(settle(&mut t), [1, 2]);
+    }
+
+    #[test]
+    fn what_was_completed_last_stays_whatever_was_opened_first() {
+        let mut t = Transactions::new(4);
+        open(&mut t, 1);
+        open(&mut t, 2);
+        complete(&mut t, 2);
+        complete(&mut t, 1);
+        assert_eq!(settle(&mut t), [2]);
     }
 
     #[test]
