@@ -19,6 +19,17 @@ type Sums = BTreeMap<Tuple, (u64, u64)>;
 /// Link layers under the first IP header that are not decoded, as tshark names them.
 const NOT_DECODED: [&str; 7] = ["arcnet", "fr", "ipnet", "ipoib", "pktap", "user_dlt", "wlan"];
 
+/// Captures whose sums differ, and why.
+const KNOWN: [(&str, &str); 4] = [
+    ("libtrace__complex.pcapng", "tshark counts custom blocks as packets"),
+    (
+        "zeek__cisco-fabric-path.pcap",
+        "tshark reads a payload length of zero as offload if nothing pads the frame, and gives up",
+    ),
+    ("zeek__trunc_ipv4-internally-truncated-header.pcap", "IPv4 options cut off: metered here, not shown by tshark"),
+    ("zeek__trunc_mpls-6in6-broken.pcap.gz", "IPv4 options cut off: metered here, not shown by tshark"),
+];
+
 fn corpus() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
     let dir = std::env::var_os("WEIR_CORPUS").map_or_else(|| root.join("../shared/pcaps"), PathBuf::from);
@@ -72,17 +83,32 @@ fn number(value: &Value, name: &str) -> u64 {
     value[name].as_u64().unwrap_or_default()
 }
 
-fn expected(value: &Value) -> Result<Sums, Box<dyn Error>> {
+/// The tuple that fragments and packets without a readable transport header share with their flow.
+fn without_ports(tuple: Tuple) -> Tuple {
+    (tuple.0, tuple.1, tuple.2, 0, 0)
+}
+
+fn sum(sums: &Sums, tuple: Tuple) -> (u64, u64) {
+    let same = sums.iter().filter(|(other, _)| without_ports(**other) == without_ports(tuple));
+    same.fold((0, 0), |(packets, octets), (_, sum)| (packets + sum.0, octets + sum.1))
+}
+
+/// Sums as tshark sees them, and the tuples without ports that hold packets whose ports it could not tell.
+fn expected(value: &Value) -> Result<(Sums, BTreeSet<Tuple>), Box<dyn Error>> {
     let mut sums = Sums::new();
+    let mut inexact = BTreeSet::new();
     for flow in value["flows"].as_array().ok_or("no flows")? {
         let address = |name: &str| flow[name].as_str().unwrap_or_default().parse::<IpAddr>();
         let protocol = u8::try_from(number(flow, "proto"))?;
         let port = |name| if protocol::has_ports(protocol) { u16::try_from(number(flow, name)) } else { Ok(0) };
         let tuple = (address("src")?, address("dst")?, protocol, port("sport")?, port("dport")?);
+        if number(flow, "fragments") + number(flow, "noports") > 0 {
+            inexact.insert(without_ports(tuple));
+        }
         let sum = sums.entry(tuple).or_insert((0, 0));
         *sum = (sum.0 + number(flow, "packets"), sum.1 + number(flow, "bytes"));
     }
-    Ok(sums)
+    Ok((sums, inexact))
 }
 
 #[test]
@@ -112,16 +138,34 @@ fn sums_equal_those_of_tshark() -> Result<(), Box<dyn Error>> {
         };
         let metered: u64 = got.values().map(|(packets, _)| packets).sum();
         assert_eq!(packets, metered + ignored.values().iter().sum::<u64>(), "{name}: the ledger does not close");
-        let want = expected(&json)?;
-        let same = packets == number(&json, "packets")
-            && if zero_length.contains(name) { metered == number(&json, "ip_packets") } else { got == want };
-        if !same {
-            different += 1;
-            println!("{name}: {packets} packets, tshark {}; {ignored:?}", number(&json, "packets"));
+        let (want, inexact) = expected(&json)?;
+        let mut differences = String::new();
+        if packets != number(&json, "packets") {
+            differences += &format!("    {packets} packets, tshark {}\n", number(&json, "packets"));
+        }
+        if zero_length.contains(name) {
+            if metered != number(&json, "ip_packets") {
+                differences += &format!("    {metered} IP packets, tshark {}\n", number(&json, "ip_packets"));
+            }
+        } else {
             for tuple in got.keys().chain(want.keys()).collect::<BTreeSet<_>>() {
-                if got.get(tuple) != want.get(tuple) {
-                    println!("    {tuple:?}: {:?}, tshark {:?}", got.get(tuple), want.get(tuple));
+                let forgiven = inexact.contains(&without_ports(*tuple)) && sum(&got, *tuple) == sum(&want, *tuple);
+                if got.get(tuple) != want.get(tuple) && !forgiven {
+                    differences += &format!("    {tuple:?}: {:?}, tshark {:?}\n", got.get(tuple), want.get(tuple));
                 }
+            }
+        }
+        let known = KNOWN.iter().find(|(known, _)| *known == name);
+        match (differences.is_empty(), known) {
+            (true, None) => {}
+            (false, Some((_, why))) => println!("{name} differs: {why}"),
+            (false, None) => {
+                different += 1;
+                println!("{name}: {ignored:?}\n{differences}");
+            }
+            (true, Some(_)) => {
+                different += 1;
+                println!("{name} differs no more: take it from the list");
             }
         }
     }

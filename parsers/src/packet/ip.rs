@@ -265,6 +265,12 @@ impl<'a> Chain<'a> {
                 _ => break,
             };
             let Some((header, behind)) = rest.split_at_checked(len) else {
+                // What is captured of the header names its successor; but without its offset, a fragment may be a later one.
+                if let Some(&next) = rest.first()
+                    && chain.protocol != extension::FRAGMENT
+                {
+                    chain.protocol = next;
+                }
                 chain.payload = None;
                 break;
             };

@@ -29,9 +29,9 @@ use weir_flow::{IpVersion, LinkType};
 
 use super::Ignore;
 
-/// Most headers before IP that are followed, each tag and label counted as one. A header is at least four octets, and
-/// networks nest a dozen; captures that test this bound exist.
-pub const MAX_LINK_HEADERS: usize = 128;
+/// Most headers before IP that are followed, each tag and label counted as one. Networks nest a dozen; captures made to
+/// test decoders nest fifty.
+pub const MAX_LINK_HEADERS: usize = 64;
 
 /// `EtherType` numbers that are followed.
 mod ethertype {
@@ -69,19 +69,20 @@ pub struct Network<'a> {
 /// The kind of the header that comes next.
 #[derive(Clone, Copy, Debug)]
 enum Next {
+    /// Flags and service instance, then an Ethernet frame.
     Backbone,
     Ethernet,
-    EtherType(u16),
     FabricPath,
     Fddi,
     Ip,
+    Ipv4,
+    Ipv6,
     Llc,
     Loopback,
     MacSec,
     Mpls,
     NetfilterLog,
     Ppp,
-    PppProtocol(u16),
     Pppoe,
     Sll,
     Sll2,
@@ -102,28 +103,22 @@ impl<'a> Network<'a> {
         let mut vlan = None;
         for _ in 0..MAX_LINK_HEADERS {
             (next, rest) = match next {
-                Next::EtherType(ethertype::IPV4) => return Ok(Self::at(IpVersion::V4, rest, vlan)),
-                Next::EtherType(ethertype::IPV6) => return Ok(Self::at(IpVersion::V6, rest, vlan)),
-                Next::Ip => {
-                    let version = version_of(rest)?.ok_or(Ignore::MalformedIpHeader)?;
-                    return Ok(Self::at(version, rest, vlan));
-                }
-                Next::Ethernet => {
-                    let ([.., high, low], behind) = split::<14>(rest)?;
-                    (type_or_length(*high, *low), behind)
-                }
-                Next::EtherType(number) => (behind_ethertype(number)?, rest),
+                Next::Ipv4 => return Ok(Self::at(IpVersion::V4, rest, vlan)),
+                Next::Ipv6 => return Ok(Self::at(IpVersion::V6, rest, vlan)),
+                Next::Ip => match rest.first().ok_or(Ignore::TruncatedIpHeader)? >> 4 {
+                    4 => (Next::Ipv4, rest),
+                    6 => (Next::Ipv6, rest),
+                    _ => return Err(Ignore::MalformedIpHeader),
+                },
+                Next::Ethernet => behind_type::<14>(rest)?,
                 Next::Vlan => {
-                    let ([priority, id, high, low], behind) = split(rest)?;
+                    let ([priority, id, ..], _) = split::<4>(rest)?;
                     vlan = vlan.or(Some(u16::from_be_bytes([*priority, *id]) & 0x0fff));
-                    (type_or_length(*high, *low), behind)
+                    behind_type::<4>(rest)?
                 }
-                Next::Tag => {
-                    let ([.., high, low], behind) = split::<6>(rest)?;
-                    (type_or_length(*high, *low), behind)
-                }
-                Next::Backbone => (Next::Ethernet, split::<4>(rest)?.1),
-                Next::FabricPath => (Next::Ethernet, split::<2>(rest)?.1),
+                Next::Tag => behind_type::<6>(rest)?,
+                Next::Backbone => behind_type::<18>(rest)?,
+                Next::FabricPath => behind_type::<16>(rest)?,
                 Next::Fddi => (Next::Llc, split::<13>(rest)?.1),
                 Next::Llc => behind_llc(rest)?,
                 Next::Loopback => behind_loopback(rest)?,
@@ -134,7 +129,6 @@ impl<'a> Network<'a> {
                 }
                 Next::NetfilterLog => behind_netfilter_log(rest)?,
                 Next::Ppp => behind_ppp_framing(rest)?,
-                Next::PppProtocol(number) => (behind_ppp_protocol(number)?, rest),
                 Next::Pppoe => {
                     let ([version_and_type, code, ..], behind) = split::<6>(rest)?;
                     match (version_and_type, code) {
@@ -173,8 +167,8 @@ fn first(link: LinkType) -> Result<Next, Ignore> {
         LinkType::LINUX_SLL => Next::Sll,
         LinkType::LINUX_SLL2 => Next::Sll2,
         LinkType::RAW | LinkType::RAW_BSD | LinkType::RAW_OPENBSD => Next::Ip,
-        LinkType::IPV4 => Next::EtherType(ethertype::IPV4),
-        LinkType::IPV6 => Next::EtherType(ethertype::IPV6),
+        LinkType::IPV4 => Next::Ipv4,
+        LinkType::IPV6 => Next::Ipv6,
         LinkType::NULL | LinkType::LOOP => Next::Loopback,
         LinkType::PPP | LinkType::PPP_HDLC | CISCO_HDLC => Next::Ppp,
         LinkType::PPP_ETHER => Next::Pppoe,
@@ -189,26 +183,18 @@ fn split<const N: usize>(bytes: &[u8]) -> Result<(&[u8; N], &[u8]), Ignore> {
     bytes.split_first_chunk().ok_or(Ignore::TruncatedLinkHeader)
 }
 
-/// IP version by the first nibble; `None` for any other value of it.
-fn version_of(bytes: &[u8]) -> Result<Option<IpVersion>, Ignore> {
-    match bytes.first().ok_or(Ignore::TruncatedIpHeader)? >> 4 {
-        4 => Ok(Some(IpVersion::V4)),
-        6 => Ok(Some(IpVersion::V6)),
-        _ => Ok(None),
-    }
+/// Behind a header of `N` octets whose last two are a type, or the length of an LLC frame.
+fn behind_type<const N: usize>(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
+    let (header, behind) = split::<N>(bytes)?;
+    let number = header.last_chunk().map_or(0, |octets| u16::from_be_bytes(*octets));
+    Ok((if number <= ethertype::MAX_LENGTH { Next::Llc } else { behind_ethertype(number)? }, behind))
 }
 
-/// The field of Ethernet and VLAN headers that is a type, or the length of an LLC frame.
-fn type_or_length(high: u8, low: u8) -> Next {
-    match u16::from_be_bytes([high, low]) {
-        ..=ethertype::MAX_LENGTH => Next::Llc,
-        number => Next::EtherType(number),
-    }
-}
-
-/// The header that an `EtherType` announces, IP aside.
+/// The header that an `EtherType` announces.
 fn behind_ethertype(number: u16) -> Result<Next, Ignore> {
     Ok(match number {
+        ethertype::IPV4 => Next::Ipv4,
+        ethertype::IPV6 => Next::Ipv6,
         ethertype::VLAN | ethertype::PROVIDER_VLAN => Next::Vlan,
         ethertype::MPLS | ethertype::MPLS_UPSTREAM => Next::Mpls,
         ethertype::PPPOE_SESSION => Next::Pppoe,
@@ -235,13 +221,13 @@ fn behind_llc(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
             let ([o0, o1, o2, high, low], behind) = split(behind)?;
             match ([*o0, *o1, *o2], u16::from_be_bytes([*high, *low])) {
                 // RFC 1042, and the "bridge tunnel" form for the few protocols that must stay apart.
-                ([0, 0, 0] | [0, 0, 0xf8], number) => Ok((Next::EtherType(number), behind)),
+                ([0, 0, 0] | [0, 0, 0xf8], number) => Ok((behind_ethertype(number)?, behind)),
                 // Bridged Ethernet, with and without its frame check sequence (RFC 2684).
                 ([0, 0x80, 0xc2], 1 | 7) => Ok((Next::Ethernet, behind)),
                 _ => Err(Ignore::NotIp),
             }
         }
-        (IP, IP, UI) => Ok((Next::EtherType(ethertype::IPV4), behind)),
+        (IP, IP, UI) => Ok((Next::Ipv4, behind)),
         _ => Err(Ignore::NotIp),
     }
 }
@@ -255,13 +241,13 @@ fn behind_loopback(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
     }
     let [big, little] = [u32::from_be_bytes(*octets), u32::from_le_bytes(*octets)];
     let next = match big.min(little) {
-        2 => Next::EtherType(ethertype::IPV4),
+        2 => Next::Ipv4,
         // Linux; NetBSD and OpenBSD; FreeBSD; macOS.
-        10 | 24 | 28 | 30 => Next::EtherType(ethertype::IPV6),
-        // Some write an EtherType.
-        family => match u16::try_from(family) {
-            Ok(number) if number > ethertype::MAX_LENGTH => Next::EtherType(number),
-            _ => return Err(Ignore::NotIp),
+        10 | 24 | 28 | 30 => Next::Ipv6,
+        // Some write an EtherType, as a number of four octets or as the last two.
+        family => match (u16::try_from(family), octets) {
+            (Ok(number), _) => behind_ethertype(number)?,
+            (Err(_), [_, _, high, low]) => behind_ethertype(u16::from_be_bytes([*high, *low]))?,
         },
     };
     Ok((next, behind))
@@ -278,16 +264,15 @@ fn behind_macsec(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
     if control & ENCRYPTED_OR_CHANGED != 0 {
         return Err(Ignore::NotIp);
     }
-    let ([high, low], behind) = split(behind)?;
-    Ok((type_or_length(*high, *low), behind))
+    behind_type::<2>(behind)
 }
 
 /// What stands behind the bottom of a label stack.
 fn behind_labels(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
     let first = bytes.first().ok_or(Ignore::TruncatedLinkHeader)?;
     match first >> 4 {
-        4 => Ok((Next::EtherType(ethertype::IPV4), bytes)),
-        6 => Ok((Next::EtherType(ethertype::IPV6), bytes)),
+        4 => Ok((Next::Ipv4, bytes)),
+        6 => Ok((Next::Ipv6, bytes)),
         0 if let Some((_control_word, frame)) = bytes.split_first_chunk::<4>()
             && looks_like_ethernet(frame) =>
         {
@@ -301,7 +286,7 @@ fn behind_labels(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
 fn looks_like_ethernet(frame: &[u8]) -> bool {
     let Some([.., high, low]) = frame.first_chunk::<14>() else { return false };
     match u16::from_be_bytes([*high, *low]) {
-        ethertype::IPV4 | ethertype::IPV6 | ethertype::ARP => true,
+        ethertype::ARP => true,
         number => behind_ethertype(number).is_ok(),
     }
 }
@@ -312,8 +297,8 @@ fn behind_netfilter_log(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
     const MAX_ATTRIBUTES: usize = 64;
     let ([family, version, _, _], mut rest) = split(bytes)?;
     let next = match (family, version) {
-        (2, 0) => Next::EtherType(ethertype::IPV4),
-        (10, 0) => Next::EtherType(ethertype::IPV6),
+        (2, 0) => Next::Ipv4,
+        (10, 0) => Next::Ipv6,
         _ => return Err(Ignore::NotIp),
     };
     for _ in 0..MAX_ATTRIBUTES {
@@ -343,7 +328,7 @@ fn behind_ppp_framing(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
     match bytes {
         [CISCO_UNICAST | CISCO_MULTICAST, ..] => {
             let ([_, _, high, low], behind) = split(bytes)?;
-            Ok((Next::EtherType(u16::from_be_bytes([*high, *low])), behind))
+            Ok((behind_ethertype(u16::from_be_bytes([*high, *low]))?, behind))
         }
         // Address "all stations"; the control octet is not looked at.
         [0xff, _, behind @ ..] => behind_ppp_address(behind),
@@ -354,16 +339,16 @@ fn behind_ppp_framing(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
 /// The protocol field of PPP, one octet where it is compressed (RFC 1661 section 6.5).
 fn behind_ppp_address(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
     match bytes {
-        [number, behind @ ..] if number & 1 == 1 => Ok((Next::PppProtocol(u16::from(*number)), behind)),
-        [high, low, behind @ ..] => Ok((Next::PppProtocol(u16::from_be_bytes([*high, *low])), behind)),
+        [number, behind @ ..] if number & 1 == 1 => Ok((behind_ppp_protocol(u16::from(*number))?, behind)),
+        [high, low, behind @ ..] => Ok((behind_ppp_protocol(u16::from_be_bytes([*high, *low]))?, behind)),
         _ => Err(Ignore::TruncatedLinkHeader),
     }
 }
 
 fn behind_ppp_protocol(number: u16) -> Result<Next, Ignore> {
     match number {
-        0x0021 => Ok(Next::EtherType(ethertype::IPV4)),
-        0x0057 => Ok(Next::EtherType(ethertype::IPV6)),
+        0x0021 => Ok(Next::Ipv4),
+        0x0057 => Ok(Next::Ipv6),
         0x0281 | 0x0283 => Ok(Next::Mpls),
         _ => Err(Ignore::NotIp),
     }
@@ -379,6 +364,6 @@ fn behind_cooked(hardware: u16, protocol: u16) -> Result<Next, Ignore> {
         _ if OTHER.contains(&hardware) => Err(Ignore::NotIp),
         LLC => Ok(Next::Llc),
         ..=ethertype::MAX_LENGTH => Err(Ignore::NotIp),
-        number => Ok(Next::EtherType(number)),
+        number => behind_ethertype(number),
     }
 }

@@ -130,6 +130,9 @@ pub fn decode<'a>(packet: &Packet<'a>) -> Result<Decoded<'a>, Ignore> {
     }
 }
 
+/// What Ethernet pads short frames to: an IP length of zero in them is not that of a packet too long for the field.
+const MIN_FRAME_PAYLOAD: u64 = 46;
+
 /// `on_wire` are the octets of the packet from the IP header on.
 fn decode_v4<'a>(network: &Network<'a>, on_wire: u64) -> Result<Decoded<'a>, Ignore> {
     let header = Ipv4::new(network.bytes)?;
@@ -157,7 +160,7 @@ fn decode_v4<'a>(network: &Network<'a>, on_wire: u64) -> Result<Decoded<'a>, Ign
 fn decode_v6<'a>(network: &Network<'a>, on_wire: u64) -> Result<Decoded<'a>, Ignore> {
     let header = Ipv6::new(network.bytes)?;
     let claimed = match header.payload_octets() {
-        0 if header.next_header() == ip::NO_NEXT_HEADER => 0,
+        0 if header.next_header() == ip::NO_NEXT_HEADER || on_wire <= MIN_FRAME_PAYLOAD => 0,
         0 => match header.jumbo_octets() {
             Some(octets) => u64::from(octets),
             None => on_wire.saturating_sub(Ipv6::OCTETS as u64),
