@@ -12,6 +12,10 @@ const MAX_PROBED: usize = 512;
 /// stream sees a message begin a few segments later.
 const MAX_ATTEMPTS: u8 = 8;
 
+/// Most handovers of one flow: a proxy, then a proxy, then STARTTLS. Each costs memory until the next settling, and an
+/// attacker can write them back to back.
+const MAX_HANDOVERS: usize = 8;
+
 /// What a session wants after it was fed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Feed {
@@ -227,6 +231,7 @@ pub struct Session {
     /// Ports of the flow, source and destination.
     ports: [u16; 2],
     opened_before: u64,
+    handovers: usize,
 }
 
 /// What came of probing.
@@ -336,6 +341,7 @@ impl Session {
         std::mem::take(&mut self.state).recycle(pools);
         self.unread.iter_mut().for_each(Unread::clear);
         self.opened_before = 0;
+        self.handovers = 0;
         self.done = false;
     }
 
@@ -362,7 +368,12 @@ impl Session {
                     self.done = true;
                     return input.bytes.len();
                 }
+                Left::Handover(_) if self.handovers >= MAX_HANDOVERS => {
+                    self.done = true;
+                    return input.bytes.len();
+                }
                 Left::Handover(read) => {
+                    self.handovers += 1;
                     at += read;
                     self.opened_before += self.state.opened();
                     self.before.push(std::mem::take(&mut self.state));

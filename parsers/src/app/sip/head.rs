@@ -158,12 +158,13 @@ fn unquoted(value: &[u8]) -> impl Iterator<Item = (usize, u8)> {
     })
 }
 
-/// The URI of a name-addr or addr-spec (RFC 3261 section 20.10), without its parameters; empty if there is none.
+/// The URI of a name-addr, with its parameters, or of an addr-spec, after which parameters are the header field's
+/// (RFC 3261 section 20.10); empty if there is none.
 pub(super) fn uri(value: &[u8]) -> &[u8] {
-    let start = unquoted(value).find(|&(_, b)| b == b'<').map_or(0, |(at, _)| at + 1);
-    let rest = value.get(start..).unwrap_or_default().trim_ascii_start();
-    let end =
-        rest.iter().position(|&b| matches!(b, b'>' | b';' | b'?') || b.is_ascii_whitespace()).unwrap_or(rest.len());
+    let bracket = unquoted(value).find(|&(_, b)| b == b'<').map(|(at, _)| at);
+    let rest = value.get(bracket.map_or(0, |at| at + 1)..).unwrap_or_default().trim_ascii_start();
+    let ends = |&b: &u8| b == b'>' || b.is_ascii_whitespace() || (bracket.is_none() && matches!(b, b';' | b'?'));
+    let end = rest.iter().position(ends).unwrap_or(rest.len());
     let uri = rest.get(..end).unwrap_or_default();
     if uri.contains(&b':') { uri } else { b"" }
 }
