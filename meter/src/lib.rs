@@ -1,4 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The metering process: packets in, flow records out.
+//!
+//! ```text
+//!   capture::open ─► batches of packets ─► Worker ─► FlowCache ─► records ─► RecordSink
+//!                                            │          ├─ FlowTable, Wheel: what is counted, when to look again
+//!                                            │          └─ Apps: streams put into order, sessions of the parsers
+//!                                            └─ FragmentPorts, Ledger
+//! ```
+//!
+//! Time is that of the packets, so a capture gives the same records on every machine and with any number of workers.
 
+mod apps;
+mod cache;
 pub mod capture;
+mod config;
+mod fragments;
+mod hash;
+mod offline;
+mod stream;
+mod table;
+mod wheel;
+mod worker;
+
+pub use cache::{CLOSE_WAIT, FlowCache};
+pub use config::{KeyFields, MeterConfig};
+pub use offline::{Outcome, meter};
+pub use worker::{Share, Worker};

@@ -12,4 +12,5 @@ rows! { Tls:
     ja3 "tlsJa3" OctetArray = flowmon(357);
     ja3s "tlsJa3s" OctetArray = weir(30);
     ja4 "tlsJa4" String = cesnet(809);
+    alert "tlsAlert" Unsigned8 = weir(31);
 }

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The program `weir-meter`. It wires the rooms; what they do is theirs.
+#![forbid(unsafe_code)]
+
+mod options;
+mod report;
+mod units;
+
+use std::{io, process::ExitCode};
+
+use anyhow::Context;
+use clap::Parser;
+use weir_export::{Exporter, Transport};
+use weir_flow::{Timestamp, ledger::Ledger};
+use weir_metering::{capture, meter};
+
+use options::{Options, Settings};
+use report::Report;
+
+/// Exit status for wrong usage.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let (check, dump, list) = (options.check, options.dump_config, options.list_parsers);
+    if list {
+        list_parsers();
+        return ExitCode::SUCCESS;
+    }
+    let settings = match Settings::new(options) {
+        Ok(settings) => settings,
+        Err(error) => return fail(&error, USAGE),
+    };
+    if dump {
+        print!("{}", settings.dump());
+        return ExitCode::SUCCESS;
+    }
+    if check {
+        return ExitCode::SUCCESS;
+    }
+    if settings.read.is_empty() {
+        return fail(&anyhow::anyhow!("nothing to read: give capture files with -r (see --help)"), USAGE);
+    }
+    if settings.exporter.destinations.is_empty() {
+        return fail(&anyhow::anyhow!("nowhere to send records: give --export json:- or another (see --help)"), USAGE);
+    }
+    match run(&settings) {
+        Ok(status) => status,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+fn fail(error: &anyhow::Error, status: u8) -> ExitCode {
+    eprintln!("weir-meter: {error:#}");
+    ExitCode::from(status)
+}
+
+fn list_parsers() {
+    for identity in weir_parsers::app::IDENTITIES {
+        let ports: Vec<_> = identity.port_hints.iter().map(u16::to_string).collect();
+        println!("{:<8} {:?}, asked first on ports {}", identity.slug, identity.transports, ports.join(" "));
+    }
+}
+
+/// Meters all files, one after the other, into one exporting process.
+fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let exporter = Exporter::start(&settings.exporter)?;
+    let mut sinks: Vec<_> = (0..settings.workers.get()).map(|_| exporter.sink()).collect();
+    let mut ledger = Ledger::default();
+    let mut span: Option<(Timestamp, Timestamp)> = None;
+    let mut files = 0;
+    let mut failed = false;
+    for path in &settings.read {
+        // Captures have nothing to do with each other: each begins with an empty cache.
+        let sources: Result<Vec<_>, _> = sinks.iter().map(|_| capture::open(path)).collect();
+        let outcome = match sources {
+            Ok(sources) => meter(sources, &settings.meter, sinks, &|_| ()),
+            Err(error) => {
+                eprintln!("weir-meter: {error}");
+                failed = true;
+                continue;
+            }
+        };
+        files += 1;
+        if let Some(damage) = &outcome.damage {
+            eprintln!("weir-meter: {path}: {damage}");
+            failed = true;
+        }
+        ledger.add(&outcome.ledger);
+        span = match (span, outcome.span) {
+            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+            (a, b) => a.or(b),
+        };
+        sinks = outcome.sinks;
+    }
+    let (sink, destinations) = exporter.finish(sinks);
+    for report in &destinations {
+        if let Some(error) = &report.error {
+            // Whoever reads standard output has had enough.
+            let is_pipe = report.destination.transport == Transport::Stdout;
+            if is_pipe && error.kind() == io::ErrorKind::BrokenPipe {
+                return Ok(ExitCode::SUCCESS);
+            }
+            eprintln!("weir-meter: {}: {error}", report.destination);
+            failed = true;
+        }
+        failed |= report.counters.records_not_sent > 0;
+    }
+    failed |= sink.records_dropped_queue + sink.records_dropped_size > 0;
+    let report = Report { files, ledger, span, sink, destinations };
+    if let Some(path) = &settings.ledger {
+        std::fs::write(path, report.json()).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if !settings.quiet {
+        eprint!("{}", report.text());
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

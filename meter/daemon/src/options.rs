@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Command line and configuration file, and what they come to.
+//!
+//! The file says the same things under the same names; a flag overrides the file. Both are read as they stand
+//! ([`Options`], [`FileOptions`]) and turned once into [`Settings`], which the rest of the program sees.
+
+use std::{fmt::Write, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use serde::Deserialize;
+use weir_export::{Destination, ExporterConfig};
+use weir_metering::{KeyFields, MeterConfig};
+
+use crate::units::{parse_duration, show_duration};
+
+/// Meters packets into application-aware flows and exports them as IPFIX.
+#[derive(Debug, Default, Parser)]
+#[command(name = "weir-meter", version, max_term_width = 100)]
+#[command(after_help = "Examples:\n  \
+    weir-meter -r capture.pcap --export json:-            flows as JSON lines on standard output\n  \
+    weir-meter -r capture.pcap --export file:flows.ipfix  an IPFIX file\n  \
+    weir-meter -r capture.pcap --export tcp://station     IPFIX to a collector\n\n\
+    Exit status: 0 done, 1 failed or a capture is damaged, 2 wrong usage.")]
+pub struct Options {
+    /// Read packets from capture files (pcap, pcapng, gzip-compressed or not); - is standard input
+    #[arg(short = 'r', long = "read", value_name = "FILE", num_args = 1..)]
+    pub read: Vec<String>,
+
+    /// Send records there; may be given several times: udp://HOST[:PORT], tcp://HOST[:PORT], file:PATH, json:PATH, json:-
+    #[arg(short = 'e', long = "export", value_name = "DESTINATION")]
+    pub export: Vec<String>,
+
+    /// One record for each direction instead of biflows
+    #[arg(long)]
+    pub uniflow: bool,
+
+    /// Close a record when its flow had no packet for this long [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub idle_timeout: Option<String>,
+
+    /// Close a record when it was open for this long [default: 300s]
+    #[arg(long, value_name = "DURATION")]
+    pub active_timeout: Option<String>,
+
+    /// Most flows in the cache; memory for all is reserved at start [default: 262144]
+    #[arg(long, value_name = "N")]
+    pub flows: Option<usize>,
+
+    /// Most flows with application state at a time; 0 looks at no payload [default: 65536]
+    #[arg(long, value_name = "N")]
+    pub app_flows: Option<usize>,
+
+    /// Most transactions of one flow and second that get a record of their own [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub max_transactions: Option<u32>,
+
+    /// Fields of the key beside addresses, ports and protocol: any of vlan, tos, interface, or none [default: vlan]
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    pub key: Option<Vec<String>>,
+
+    /// Workers on each file [default: 1]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+
+    /// Observation domain of the records [default: 1]
+    #[arg(long, value_name = "ID")]
+    pub observation_domain: Option<u32>,
+
+    /// Enterprise number of fields that have a number nowhere else [default: 32473]
+    #[arg(long, value_name = "NUMBER")]
+    pub enterprise_number: Option<u32>,
+
+    /// Most octets of a message over UDP [default: 1400]
+    #[arg(long, value_name = "OCTETS")]
+    pub max_datagram: Option<usize>,
+
+    /// Seed of the flow table's hash, for runs that must be alike even when the cache is full
+    #[arg(long, value_name = "NUMBER")]
+    pub hash_seed: Option<u64>,
+
+    /// Write the ledger as JSON to this file when done
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+
+    /// Read settings from this TOML file; flags override it
+    #[arg(short = 'c', long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// No summary on standard error
+    #[arg(short = 'q', long)]
+    pub quiet: bool,
+
+    /// Check the settings and exit
+    #[arg(long)]
+    pub check: bool,
+
+    /// Print the settings in force as a configuration file and exit
+    #[arg(long)]
+    pub dump_config: bool,
+
+    /// Print the application parsers of this build and exit
+    #[arg(long)]
+    pub list_parsers: bool,
+}
+
+/// The configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FileOptions {
+    read: Option<Vec<String>>,
+    export: Option<Vec<String>>,
+    uniflow: Option<bool>,
+    idle_timeout: Option<String>,
+    active_timeout: Option<String>,
+    flows: Option<usize>,
+    app_flows: Option<usize>,
+    max_transactions: Option<u32>,
+    key: Option<Vec<String>>,
+    workers: Option<usize>,
+    observation_domain: Option<u32>,
+    enterprise_number: Option<u32>,
+    max_datagram: Option<usize>,
+    hash_seed: Option<u64>,
+    ledger: Option<PathBuf>,
+    quiet: Option<bool>,
+}
+
+/// What to do, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// Capture files.
+    pub read: Vec<String>,
+    /// Metering.
+    pub meter: MeterConfig,
+    /// Exporting.
+    pub exporter: ExporterConfig,
+    /// Workers on each file.
+    pub workers: NonZeroUsize,
+    /// Where the ledger goes as JSON.
+    pub ledger: Option<PathBuf>,
+    /// No summary.
+    pub quiet: bool,
+}
+
+impl Settings {
+    /// Puts flags and file together and checks them.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or something in it or on the command line makes no sense; the message names it.
+    pub fn new(options: Options) -> anyhow::Result<Self> {
+        let file = match &options.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read configuration {}", path.display()))?;
+                toml::from_str(&text).with_context(|| format!("in configuration {}", path.display()))?
+            }
+            None => FileOptions::default(),
+        };
+        let default = MeterConfig::default();
+        let duration = |name: &str, flag: Option<String>, file: Option<String>, default: Duration| {
+            let Some(text) = flag.or(file) else { return Ok(default) };
+            match parse_duration(&text).map_err(anyhow::Error::msg).with_context(|| name.to_owned())? {
+                Duration::ZERO => bail!("{name}: must be longer than 0s"),
+                duration => Ok(duration),
+            }
+        };
+        let several = |flag: Vec<String>, file: Option<Vec<String>>| {
+            if flag.is_empty() { file.unwrap_or_default() } else { flag }
+        };
+        let meter = MeterConfig {
+            flows: options.flows.or(file.flows).unwrap_or(default.flows),
+            app_flows: options.app_flows.or(file.app_flows).unwrap_or(default.app_flows),
+            idle_timeout: duration("idle-timeout", options.idle_timeout, file.idle_timeout, default.idle_timeout)?,
+            active_timeout: duration(
+                "active-timeout",
+                options.active_timeout,
+                file.active_timeout,
+                default.active_timeout,
+            )?,
+            uniflow: options.uniflow || file.uniflow.unwrap_or(false),
+            key: options.key.or(file.key).map_or(Ok(default.key), |names| key_fields(&names))?,
+            max_transactions: options.max_transactions.or(file.max_transactions).unwrap_or(default.max_transactions),
+            hash_seed: options.hash_seed.or(file.hash_seed),
+        };
+        if !(16..=1 << 30).contains(&meter.flows) {
+            bail!("flows: {} is not within 16 and {}", meter.flows, 1 << 30);
+        }
+        let read = several(options.read, file.read);
+        let workers = options.workers.or(file.workers).unwrap_or(1);
+        let Some(workers) = NonZeroUsize::new(workers).filter(|w| w.get() <= 256) else {
+            bail!("workers: {workers} is not within 1 and 256");
+        };
+        if workers.get() > 1 && read.iter().any(|path| path == "-") {
+            bail!("workers: standard input can be read by one worker only");
+        }
+        if read.iter().filter(|path| *path == "-").count() > 1 {
+            bail!("read: standard input can be read once only");
+        }
+        let exporter = ExporterConfig {
+            destinations: several(options.export, file.export)
+                .iter()
+                .map(|text| text.parse::<Destination>().context("export"))
+                .collect::<Result<_, _>>()?,
+            domain: options.observation_domain.or(file.observation_domain).unwrap_or(1),
+            enterprise: options.enterprise_number.or(file.enterprise_number).unwrap_or(32473),
+            max_datagram: options.max_datagram.or(file.max_datagram).unwrap_or(1400),
+            ..ExporterConfig::default()
+        };
+        if !(512..=65_507).contains(&exporter.max_datagram) {
+            bail!("max-datagram: {} is not within 512 and 65507", exporter.max_datagram);
+        }
+        let ledger = options.ledger.or(file.ledger);
+        let quiet = options.quiet || file.quiet.unwrap_or(false);
+        Ok(Self { read, meter, exporter, workers, ledger, quiet })
+    }
+
+    /// The settings as a configuration file.
+    pub fn dump(&self) -> String {
+        let mut text = String::new();
+        let list = |items: Vec<String>| toml::Value::from(items).to_string();
+        let meter = &self.meter;
+        let mut line = |name: &str, value: String| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{name} = {value}");
+        };
+        line("read", list(self.read.clone()));
+        line("export", list(self.exporter.destinations.iter().map(ToString::to_string).collect()));
+        line("uniflow", meter.uniflow.to_string());
+        line("idle-timeout", format!("\"{}\"", show_duration(meter.idle_timeout)));
+        line("active-timeout", format!("\"{}\"", show_duration(meter.active_timeout)));
+        line("flows", meter.flows.to_string());
+        line("app-flows", meter.app_flows.to_string());
+        line("max-transactions", meter.max_transactions.to_string());
+        line("key", list(key_names(meter.key)));
+        line("workers", self.workers.to_string());
+        line("observation-domain", self.exporter.domain.to_string());
+        line("enterprise-number", self.exporter.enterprise.to_string());
+        line("max-datagram", self.exporter.max_datagram.to_string());
+        if let Some(seed) = meter.hash_seed {
+            line("hash-seed", seed.to_string());
+        }
+        if let Some(path) = &self.ledger {
+            line("ledger", toml::Value::from(path.display().to_string()).to_string());
+        }
+        line("quiet", self.quiet.to_string());
+        text
+    }
+}
+
+fn key_fields(names: &[String]) -> anyhow::Result<KeyFields> {
+    let mut fields = KeyFields { vlan: false, class_of_service: false, interface: false };
+    for name in names {
+        match name.as_str() {
+            "vlan" => fields.vlan = true,
+            "tos" => fields.class_of_service = true,
+            "interface" => fields.interface = true,
+            "none" if names.len() == 1 => {}
+            _ => bail!("key: '{name}' is none of vlan, tos, interface, or none by itself"),
+        }
+    }
+    Ok(fields)
+}
+
+fn key_names(fields: KeyFields) -> Vec<String> {
+    let names = [(fields.vlan, "vlan"), (fields.class_of_service, "tos"), (fields.interface, "interface")];
+    let names: Vec<String> = names.iter().filter(|n| n.0).map(|n| n.1.to_owned()).collect();
+    if names.is_empty() { vec!["none".to_owned()] } else { names }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(arguments: &[&str]) -> anyhow::Result<Settings> {
+        Settings::new(Options::try_parse_from(std::iter::once(&"weir-meter").chain(arguments))?)
+    }
+
+    #[test]
+    fn what_is_dumped_reads_the_same() {
+        let arguments = ["-r", "a.pcap", "b.pcap", "-e", "json:-", "-e", "udp://x", "--key", "tos,interface"];
+        let first = settings(&[&arguments[..], &["--idle-timeout", "1500ms", "--flows", "64"]].concat()).unwrap();
+        let path = std::env::temp_dir().join(format!("weir-options-{}.toml", std::process::id()));
+        std::fs::write(&path, first.dump()).unwrap();
+        let second = settings(&["-c", path.to_str().unwrap()]).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(first.dump(), second.dump());
+        assert_eq!(first.meter, second.meter);
+    }
+
+    #[test]
+    fn unknown_keys_and_nonsense_are_named() {
+        let path = std::env::temp_dir().join(format!("weir-unknown-{}.toml", std::process::id()));
+        std::fs::write(&path, "uniflow = true\nidle-timeot = \"3s\"\n").unwrap();
+        let error = format!("{:#}", settings(&["-c", path.to_str().unwrap()]).unwrap_err());
+        std::fs::remove_file(&path).unwrap();
+        assert!(error.contains("line 2") && error.contains("idle-timeot"), "{error}");
+        for (arguments, named) in [
+            (&["--flows", "3"][..], "flows"),
+            (&["--idle-timeout", "0s"], "idle-timeout"),
+            (&["--active-timeout", "soon"], "active-timeout"),
+            (&["--key", "mac"], "key"),
+            (&["--key", "none,vlan"], "key"),
+            (&["-e", "ftp://x"], "export"),
+            (&["-r", "-", "--workers", "2"], "workers"),
+            (&["--max-datagram", "70000"], "max-datagram"),
+        ] {
+            let error = format!("{:#}", settings(arguments).unwrap_err());
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

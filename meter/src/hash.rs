@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Hot path. Seeded hashes of flow keys.
+//!
+//! Multiply-and-fold over 128 bits, as in wyhash: a secret is mixed into both factors, so that nobody outside can choose
+//! keys that meet in one bucket. A hash only says where to look; keys are compared in full.
+
+use weir_flow::FlowKey;
+
+/// The secret of one process.
+#[derive(Clone, Copy, Debug)]
+pub struct Seed([u64; 5]);
+
+impl Seed {
+    /// Secrets made from one number, well spread (splitmix64).
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut state = seed;
+        Self([(); 5].map(|()| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (z ^ (z >> 31)) | 1
+        }))
+    }
+
+    /// A seed that nobody can foresee.
+    #[must_use]
+    pub fn random() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        Self::new(RandomState::new().hash_one(0_u8))
+    }
+
+    /// Hash of a key.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, key: &FlowKey) -> u64 {
+        let [s0, s1, s2, s3, s4] = self.0;
+        let [src_high, src_low] = halves(&key.src);
+        let [dst_high, dst_low] = halves(&key.dst);
+        let ports = u64::from(key.src_port) << 48 | u64::from(key.dst_port) << 32 | u64::from(key.interface);
+        let rest = u64::from(key.vlan) << 24
+            | u64::from(key.protocol) << 16
+            | u64::from(key.version as u8) << 8
+            | u64::from(key.class_of_service);
+        let addresses = fold(src_high ^ s0, src_low ^ s1) ^ fold(dst_high ^ s2, dst_low ^ s3).rotate_left(23);
+        fold(addresses ^ ports ^ s4, fold(rest ^ s1, ports ^ s3) ^ s2)
+    }
+}
+
+/// Which of `shards` workers a packet belongs to. Both directions and all fragments of a flow give the same, since only
+/// the addresses count; the same on every machine.
+#[inline]
+#[must_use]
+pub fn shard(key: &FlowKey, shards: usize) -> usize {
+    let [a, b] = [&key.src, &key.dst].map(halves);
+    let mixed = |[high, low]: [u64; 2]| fold(high ^ 0x9e37_79b9_7f4a_7c15, low ^ 0xbf58_476d_1ce4_e5b9);
+    // Addition does not care for order.
+    let hash = fold(mixed(a).wrapping_add(mixed(b)), 0x94d0_49bb_1331_11eb);
+    // The upper half of the product is a number below `shards`.
+    usize::try_from((u128::from(hash) * shards as u128) >> 64).unwrap_or(0)
+}
+
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are folded together")]
+    let folded = product as u64 ^ (product >> 64) as u64;
+    folded
+}
+
+#[inline]
+fn halves(octets: &[u8; 16]) -> [u64; 2] {
+    let all = u128::from_ne_bytes(*octets);
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are taken apart")]
+    let halves = [(all >> 64) as u64, all as u64];
+    halves
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn both_directions_belong_to_one_worker_and_workers_share_the_load() {
+        let mut counts = [0_u32; 4];
+        for i in 0..4000_u32 {
+            let key = FlowKey::new(i.to_be_bytes().into(), [192, 0, 2, 1].into(), 1, 2, 6);
+            assert_eq!(shard(&key, 4), shard(&key.reversed(), 4));
+            counts[shard(&key, 4)] += 1;
+        }
+        assert!(counts.iter().all(|c| (800..1200).contains(c)), "{counts:?}");
+    }
+
+    #[test]
+    fn every_part_of_the_key_counts() {
+        let base = FlowKey::new([192, 0, 2, 1].into(), [192, 0, 2, 2].into(), 1000, 2000, 6);
+        let mut variants = vec![base, base.reversed()];
+        variants.push(FlowKey { src_port: 1001, ..base });
+        variants.push(FlowKey { dst_port: 2001, ..base });
+        variants.push(FlowKey { interface: 1, ..base });
+        variants.push(FlowKey { vlan: 1, ..base });
+        variants.push(FlowKey { protocol: 17, ..base });
+        variants.push(FlowKey { version: weir_flow::IpVersion::V6, ..base });
+        variants.push(FlowKey { class_of_service: 1, ..base });
+        let seed = Seed::new(1);
+        let hashes: HashSet<_> = variants.iter().map(|k| seed.hash(k)).collect();
+        assert_eq!(hashes.len(), variants.len());
+        assert_ne!(seed.hash(&base), Seed::new(2).hash(&base));
+    }
+}
