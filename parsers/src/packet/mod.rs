@@ -11,6 +11,8 @@
 
 pub mod ip;
 pub mod link;
+#[cfg(test)]
+mod tests;
 pub mod transport;
 
 use weir_flow::ledger::Ignored;

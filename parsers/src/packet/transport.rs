@@ -38,7 +38,9 @@ impl<'a> Transport<'a> {
             protocol::UDP_LITE => Self::with_ports(bytes, octets, UDP_OCTETS),
             protocol::SCTP => Self::with_ports(bytes, octets, 12),
             // The fifth octet is the data offset in words of four octets.
-            protocol::DCCP => Self::with_ports(bytes, octets, bytes.get(4).map_or(12, |words| usize::from(*words) * 4)),
+            protocol::DCCP => {
+                Self::with_ports(bytes, octets, bytes.get(4).map_or(12, |words| usize::from(*words) * 4).max(12))
+            }
             protocol::ICMP | protocol::ICMPV6 => Self {
                 icmp_type_code: bytes.first_chunk().map(|octets| u16::from_be_bytes(*octets)),
                 ..Self::behind(bytes, octets, 4)
