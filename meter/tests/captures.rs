@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use weir_flow::ledger::Ignored;
-use weir_flow::{SourceState, protocol};
+use weir_flow::{Packet, SourceState, protocol};
 use weir_metering::capture;
 use weir_parsers::packet::{Fragment, decode};
 
@@ -170,5 +170,30 @@ fn sums_equal_those_of_tshark() -> Result<(), Box<dyn Error>> {
         }
     }
     assert_eq!(different, 0, "captures with other sums, of {}", captures.len());
+    Ok(())
+}
+
+#[test]
+fn packets_cut_at_any_octet_are_decoded_or_ignored() -> Result<(), Box<dyn Error>> {
+    let Some(corpus) = corpus() else { return Ok(()) };
+    let mut cuts = 0_u64;
+    for entry in fs::read_dir(corpus.join("captures"))? {
+        let path = entry?.path();
+        let mut source = capture::open(path.to_str().ok_or("path is not text")?)?;
+        while let Ok(SourceState::More) = source.poll(&mut |batch| {
+            for packet in batch {
+                // Headers end long before this.
+                for len in 0..packet.data.len().min(160) {
+                    cuts += 1;
+                    if let Ok(decoded) = decode(&Packet { data: &packet.data[..len], ..*packet }) {
+                        assert!(decoded.payload.len() <= len);
+                        assert!(decoded.payload.len() <= decoded.payload_octets as usize);
+                        assert!(u64::from(decoded.payload_octets) <= decoded.ip_octets);
+                    }
+                }
+            }
+        }) {}
+    }
+    assert!(cuts > 1_000_000);
     Ok(())
 }

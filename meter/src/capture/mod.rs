@@ -17,7 +17,7 @@
 //! how many it wants if they are too few.
 //!
 //! Timestamps are in nanoseconds, and saturate at what [`weir_flow::Timestamp`] holds; a packet without one (simple
-//! packet block) has [`weir_flow::Timestamp::ZERO`].
+//! packet block) has that of the packet before it in the file, the first [`weir_flow::Timestamp::ZERO`].
 //!
 //! A damaged file yields every packet before the damage, then [`weir_flow::SourceError::Damaged`] with the offset of the
 //! first octet of the record that cannot be right.

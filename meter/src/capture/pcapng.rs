@@ -112,11 +112,13 @@ pub(super) struct Pcapng {
     interfaces: Vec<Interface>,
     /// How many of them belong to earlier sections.
     earlier_interfaces: usize,
+    /// Time of the latest packet read, for those that carry none.
+    latest: Timestamp,
 }
 
 impl Pcapng {
     pub(super) fn new() -> Self {
-        Self { order: None, interfaces: Vec::new(), earlier_interfaces: 0 }
+        Self { order: None, interfaces: Vec::new(), earlier_interfaces: 0, latest: Timestamp::ZERO }
     }
 
     /// Starts a section.
@@ -212,7 +214,7 @@ impl Pcapng {
         let Some(data) = fields.take(captured as usize) else {
             return Err(format!("a packet of {captured} octets in a block with room for {}", fields.rest.len()));
         };
-        Ok(Packet { data, wire_octets: wire, ts: Timestamp::ZERO, interface: index, link: interface.link })
+        Ok(Packet { data, wire_octets: wire, ts: self.latest, interface: index, link: interface.link })
     }
 
     /// The block with its frame checked; `None` in place of the packet for blocks of other kinds.
@@ -269,7 +271,10 @@ impl Records for Pcapng {
             return Record::Damaged(format!("a block of {total} octets that says {trailer} at its end"));
         }
         match self.block(kind, order, body) {
-            Ok(Some(packet)) => Record::Packet { packet, octets },
+            Ok(Some(packet)) => {
+                self.latest = packet.ts;
+                Record::Packet { packet, octets }
+            }
             Ok(None) => Record::Other { octets },
             Err(what) => Record::Damaged(what),
         }

@@ -267,9 +267,9 @@ fn pcapng_sections_interfaces_and_clocks() {
     let expected: [Seen; 5] = [
         (b"abc".to_vec(), 1500, 7 * SEC + 1, 0, LinkType::ETHERNET),
         (b"d".to_vec(), 1, 8 * SEC + 1_000, 1, LinkType::LINUX_SLL),
-        (b"ef".to_vec(), 2, 0, 0, LinkType::ETHERNET),
+        (b"ef".to_vec(), 2, 8 * SEC + 1_000, 0, LinkType::ETHERNET),
         (b"ghi".to_vec(), 60, 101 * SEC + SEC / 2, 2, LinkType::RAW),
-        (b"jkl".to_vec(), 60, 0, 2, LinkType::RAW),
+        (b"jkl".to_vec(), 60, 101 * SEC + SEC / 2, 2, LinkType::RAW),
     ];
     assert_eq!(seen, expected);
 }
