@@ -10,7 +10,7 @@
 //! | classic pcap, either byte order, µs or ns, versions 2.0 to 2.4, and Kuznetzov's modification | own reader |
 //! | pcapng, several sections and interfaces, either byte order | own reader |
 //! | one of these compressed with gzip | the same, behind `flate2` |
-//! | what else libpcap knows (further modifications of pcap) | `pcap` crate, feature `libpcap` |
+//! | what else the libpcap at hand may know | `pcap` crate, feature `libpcap` |
 //!
 //! A regular file is mapped into memory and its packets are borrowed from there; anything else (standard input, pipes,
 //! compressed files) streams through a buffer. One reader of records serves both: it sees a window of octets, and says
@@ -145,14 +145,24 @@ fn open_window<W: Window + Send + 'static>(
             return Err(not_a_capture(format!("the file has {held} octets, too few for a capture")));
         }
     }
-    #[cfg(feature = "libpcap")]
-    if let Some(file) = file {
-        return libpcap::open(file).map_err(|error| not_a_capture(error.to_string()));
-    }
-    let _ = file;
     let [a, b, c, d] = window.bytes().first_chunk().copied().unwrap_or_default();
-    let magic = format!("{a:02x} {b:02x} {c:02x} {d:02x}");
-    Err(not_a_capture(format!("it begins with {magic}, which is neither pcap nor pcapng")))
+    let reason = format!("it begins with {a:02x} {b:02x} {c:02x} {d:02x}, which is neither pcap nor pcapng");
+    match file.map(foreign) {
+        Some(Ok(source)) => Ok(source),
+        Some(Err(also)) => Err(not_a_capture(format!("{reason}; {also}"))),
+        None => Err(not_a_capture(reason)),
+    }
+}
+
+/// Leaves a file to libpcap: today it reads no format that we do not, but later ones may.
+#[cfg(feature = "libpcap")]
+fn foreign(path: &str) -> Result<Box<dyn PacketSource + Send>, String> {
+    libpcap::open(path).map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "libpcap"))]
+fn foreign(_path: &str) -> Result<Box<dyn PacketSource + Send>, String> {
+    Err("built without libpcap, which may know it".to_owned())
 }
 
 /// Waits until the window holds `octets`, or all that there are.
