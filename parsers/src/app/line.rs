@@ -32,6 +32,11 @@ pub(super) fn empty_lines(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count()
 }
 
+/// What follows a few empty lines, as some put them in front of a message (RFC 9112 section 2.2, RFC 5626 section 4.4.1).
+pub(super) fn after_empty(bytes: &[u8]) -> &[u8] {
+    bytes.get(empty_lines(bytes).min(8)..).unwrap_or_default()
+}
+
 /// Name and value of a header line; `None` if it is none. White space between name and colon is tolerated.
 pub(super) fn header(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = line.iter().position(|&b| b == b':')?;

@@ -7,8 +7,8 @@ use httparse::{ParserConfig, Status};
 
 use crate::app::line;
 
-/// Octets of a message by which it is known.
-const MAX_SHAPE: usize = 512;
+/// Octets of a message by which it is known. Together with empty lines in front, no more than what a session keeps for probes.
+const MAX_SHAPE: usize = 500;
 /// Header fields that are read; more make the slower way necessary.
 const MAX_HEADERS: usize = 128;
 /// Longest method.

@@ -74,7 +74,7 @@ impl super::Parser for Parser {
     };
 
     fn probe(input: Input<'_>) -> Probe {
-        match shape(input.bytes, input.snapped) {
+        match shape(line::after_empty(input.bytes), input.snapped) {
             Shape::Request | Shape::Response => Probe::Yes,
             Shape::Neither => Probe::No,
             Shape::More => Probe::More,

@@ -76,7 +76,10 @@ fn content_decides() {
 fn all_fields_of_a_transaction() {
     let mut c = Connection::new();
     c.all(Forward, b"POST /x?y HTTP/1.1\r\nhost: h.example:80\r\nHost: other\r\nUser-Agent:  ua \r\nReferer: r\r\nContent-Length: 4\r\n\r\nGET ");
-    c.all(Reverse, b"HTTP/1.0 404 Not  Found\r\nContent-Type: text/html; charset=x\r\nServer: s\r\nContent-Length: 0\r\n\r\n");
+    c.all(
+        Reverse,
+        b"HTTP/1.0 404 Not  Found\r\nContent-Type: text/html; charset=x\r\nServer: s\r\nContent-Length: 0\r\n\r\n",
+    );
     let found = c.finish();
     let [h] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!(h.request_method.as_bytes(), b"POST");
@@ -97,8 +100,14 @@ fn bodies_that_are_none() {
     for method in ["HEAD", "GET", "GET", "GET"] {
         c.all(Forward, format!("{method} /{method} HTTP/1.1\r\n\r\n").as_bytes());
     }
-    c.all(Reverse, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nHTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n");
-    c.all(Reverse, b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n");
+    c.all(
+        Reverse,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nHTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n",
+    );
+    c.all(
+        Reverse,
+        b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n",
+    );
     let statuses: Vec<_> = c.finish().iter().map(|h| h.status_code).collect();
     assert_eq!(statuses, [Some(200), Some(304), Some(204), Some(500)]);
 }

@@ -3,8 +3,8 @@
 
 use crate::app::line;
 
-/// Octets of a message by which it is known.
-const MAX_SHAPE: usize = 512;
+/// Octets of a message by which it is known. Together with empty lines in front, no more than what a session keeps for probes.
+const MAX_SHAPE: usize = 500;
 /// Longest method.
 const MAX_METHOD: usize = 32;
 const VERSION: &[u8] = b"SIP/2.0";
@@ -23,6 +23,9 @@ pub(super) enum Shape {
 /// The answer for a beginning holds for all that begins like it, so that it does not depend on how a stream is cut.
 pub(super) fn shape(bytes: &[u8], is_all: bool) -> Shape {
     let bytes = bytes.get(..MAX_SHAPE).unwrap_or(bytes);
+    if bytes.is_empty() && !is_all {
+        return Shape::More;
+    }
     let is_all = is_all || bytes.len() == MAX_SHAPE;
     if let Some((line, _)) = line::first(bytes) {
         return if Start::parse(line).is_some() { Shape::Message } else { Shape::None };

@@ -56,7 +56,7 @@ impl super::Parser for Parser {
         if input.hinted && input.transport == Transport::Datagram && is_keep_alive(input.bytes) {
             return Probe::More;
         }
-        match shape(input.bytes, is_all) {
+        match shape(line::after_empty(input.bytes), is_all) {
             Shape::Message => Probe::Yes,
             Shape::None => Probe::No,
             Shape::More => Probe::More,

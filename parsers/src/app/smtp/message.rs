@@ -49,7 +49,9 @@ impl HeaderSection {
         if line::is_folded(line) {
             if let Some(field) = self.field {
                 let text = field.of(smtp);
-                text.extend(b" ");
+                if !text.is_empty() {
+                    text.extend(b" ");
+                }
                 text.extend(line.trim_ascii());
             }
             return;

@@ -437,6 +437,6 @@ fn probe_command(input: Input<'_>, line: Option<&[u8]>) -> Probe {
     let may_become =
         |word: &&[u8]| word.get(..bytes.len()).map_or_else(|| starts(word), |w| w.eq_ignore_ascii_case(bytes));
     let is_open = TELLING.iter().any(|t| bytes.len() < t.len() && may_become(t))
-        || (input.hinted && COMMANDS.iter().any(|c| may_become(c)));
+        || (input.hinted && COMMANDS.iter().any(may_become));
     if is_cut && is_open { Probe::More } else { Probe::No }
 }

@@ -1,1 +1,218 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+use weir_flow::{Field, app::Smtp};
 
+use super::{MAX_LINE, Parser};
+use crate::app::{
+    AfterGap, Direction,
+    Direction::{Forward, Reverse},
+    Input, Parser as _, Probe, Step, Transactions, Transport,
+};
+
+struct Connection {
+    parser: Parser,
+    transactions: Transactions<Smtp>,
+}
+
+impl Connection {
+    fn new() -> Self {
+        Self { parser: Parser::default(), transactions: Transactions::new(Parser::IDENTITY.max_open) }
+    }
+
+    fn step(&mut self, direction: Direction, bytes: &[u8]) -> Step {
+        self.parser.parse(input(direction, bytes, true), &mut self.transactions)
+    }
+
+    /// Reads all; what is skipped within the octets is passed over.
+    fn all(&mut self, direction: Direction, bytes: &[u8]) {
+        let mut bytes = bytes;
+        while !bytes.is_empty() {
+            let read = match self.step(direction, bytes) {
+                Step::Consumed(read) => read,
+                Step::Skip(octets) => usize::try_from(octets).unwrap(),
+                other => panic!("{other:?} at {}", bytes.escape_ascii()),
+            };
+            assert!(read > 0);
+            bytes = bytes.get(read..).unwrap_or_default();
+        }
+    }
+
+    fn client(&mut self, lines: &str) {
+        self.all(Forward, lines.replace('\n', "\r\n").as_bytes());
+    }
+
+    fn server(&mut self, lines: &str) {
+        self.all(Reverse, lines.replace('\n', "\r\n").as_bytes());
+    }
+
+    fn finish(mut self) -> Vec<Smtp> {
+        let mut found = Vec::new();
+        self.transactions.finish(|closed| found.push(closed.fields.clone()));
+        found
+    }
+}
+
+fn input(direction: Direction, bytes: &[u8], hinted: bool) -> Input<'_> {
+    Input { bytes, direction, transport: Transport::Stream, hinted, snapped: false }
+}
+
+fn commands(smtp: &Smtp) -> Vec<&str> {
+    smtp.command.iter().map(|c| str::from_utf8(c).unwrap()).collect()
+}
+
+fn recipients(smtp: &Smtp) -> Vec<&str> {
+    smtp.rcpt_to.iter().map(|c| str::from_utf8(c).unwrap()).collect()
+}
+
+#[test]
+fn content_decides_and_the_port_helps() {
+    let probe = |bytes: &[u8], hinted| Parser::probe(input(Forward, bytes, hinted));
+    assert_eq!(probe(b"220 mx ESMTP\r\n", false), Probe::Yes);
+    assert_eq!(probe(b"220 ftp ready\r\n", false), Probe::No);
+    assert_eq!(probe(b"220 ready\r\n", true), Probe::Yes);
+    assert_eq!(probe(b"220 rea", false), Probe::More);
+    assert_eq!(probe(b"22", false), Probe::More);
+    assert_eq!(probe(b"250 ok\r\n", false), Probe::No);
+    assert_eq!(probe(b"250 ok\r\n", true), Probe::Yes);
+    assert_eq!(probe(b"ehlo x\r\n", false), Probe::Yes);
+    assert_eq!(probe(b"EHL", false), Probe::More);
+    assert_eq!(probe(b"AUTH LOGIN\r\n", true), Probe::Yes);
+    assert_eq!(probe(b"AUTH LOGIN\r\n", false), Probe::No);
+    assert_eq!(probe(b"USER x\r\n", true), Probe::No);
+    assert_eq!(probe(b"GET / HTTP/1.1\r\n", true), Probe::No);
+    assert_eq!(probe(&[0x16, 3, 1, 0], true), Probe::No);
+}
+
+#[test]
+fn a_mail() {
+    let mut c = Connection::new();
+    c.server("220 mx ESMTP\n");
+    c.client("EHLO me.example \n");
+    c.server("250-mx\n250 SIZE\n");
+    c.client("mail from: <a@x> SIZE=1\nRCPT TO:<b@y>\nRCPT TO:<no path\nRCPT TO:<c@y> NOTIFY=NEVER\nData\n");
+    c.server("250 ok\n250 ok\n501 no\n251 ok\n354 go\n");
+    c.client("from: A\nSUBJECT: one\n  two\nSubject: not this\nTo:\n b@y\nCC: c@y\nMessage-Id: <1>\nX: y\n\nFrom: B\n.. \n.\nQUIT\n");
+    c.server("250 ok\n221 bye\n");
+    let found = c.finish();
+    let [mail] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(mail.helo.as_bytes(), b"me.example");
+    assert_eq!(mail.mail_from.as_bytes(), b"a@x");
+    assert_eq!(recipients(mail), ["b@y", "no path", "c@y"]);
+    assert_eq!(mail.header_from.as_bytes(), b"A");
+    assert_eq!(mail.subject.as_bytes(), b"one two");
+    assert_eq!(mail.header_to.as_bytes(), b"b@y");
+    assert_eq!(mail.header_cc.as_bytes(), b"c@y");
+    assert_eq!(mail.message_id.as_bytes(), b"<1>");
+    assert_eq!(mail.reply_code.as_slice(), [220, 250, 501, 251, 354, 221]);
+    assert_eq!(commands(mail), ["EHLO", "MAIL", "RCPT", "DATA", "QUIT"]);
+}
+
+#[test]
+fn each_mail_is_a_transaction_and_knows_the_helo() {
+    let mut c = Connection::new();
+    c.client("HELO h\nMAIL FROM:<1@x>\nDATA\n\n.\nMAIL FROM:<2@x>\nRSET\nMAIL FROM:<3@x>\nQUIT\n");
+    let found = c.finish();
+    let senders: Vec<_> = found.iter().map(|m| (m.helo.as_bytes(), m.mail_from.as_bytes())).collect();
+    assert_eq!(senders, [(&b"h"[..], &b"1@x"[..]), (b"h", b"2@x"), (b"h", b"3@x")]);
+}
+
+#[test]
+fn credentials_are_nowhere() {
+    let mut c = Connection::new();
+    c.client("EHLO h\nAUTH PLAIN AHVzZXIAc2VjcmV0\n");
+    c.server("535 no\n");
+    c.client("AUTH LOGIN\n");
+    c.server("334 VXNlcm5hbWU6\n");
+    c.client("HELP\n");
+    c.server("334 UGFzc3dvcmQ6\n");
+    c.client("c2VjcmV0\n");
+    c.server("235 ok\n");
+    c.client("NOOP\nAUTH CRAM-MD5\nRSET\nMAIL FROM:<a@x>\nVRFY\n");
+    let found = c.finish();
+    assert_eq!(commands(&found[0]), ["EHLO", "AUTH", "NOOP", "MAIL", "VRFY"]);
+    assert!(!format!("{found:?}").contains("2VjcmV0"));
+}
+
+#[test]
+fn refused_data_is_no_message() {
+    let mut c = Connection::new();
+    c.client("MAIL FROM:<a@x>\nDATA\n");
+    c.server("250 ok\n503 no\n");
+    c.client("RCPT TO:<b@y>\nDATA\n");
+    // The refusal is of RCPT; DATA is accepted.
+    c.server("550 no\n354 go\n");
+    c.client("Subject: s\n\nQUIT\n.\n");
+    c.server("554 no\n");
+    let found = c.finish();
+    assert_eq!(found.len(), 1);
+    assert_eq!(commands(&found[0]), ["MAIL", "DATA", "RCPT"]);
+    assert_eq!(found[0].subject.as_bytes(), b"s");
+}
+
+#[test]
+fn chunks() {
+    let mut c = Connection::new();
+    c.client("MAIL FROM:<a@x>\nBDAT 10\nSubject: sBDAT 12\n\n\n\nDATA\nBDAT 0 LAST\nQUIT\n");
+    let found = c.finish();
+    assert_eq!(commands(&found[0]), ["MAIL", "BDAT", "QUIT"]);
+    assert_eq!(found[0].subject.as_bytes(), b"s");
+    // A length that lies is believed, and costs nothing.
+    let mut c = Connection::new();
+    c.client("BDAT 18446744073709551615\n");
+    assert_eq!(c.step(Forward, b"A: b\r\n"), Step::Consumed(6));
+    assert_eq!(c.step(Forward, b"\r\nxxxx"), Step::Skip(u64::MAX - 6));
+    // One that is no number is a command like others.
+    let mut c = Connection::new();
+    c.client("BDAT -1\nBDAT 99999999999999999999\nBDAT 5 FIRST\nNOOP\n");
+    assert_eq!(commands(&c.finish()[0]), ["BDAT", "NOOP"]);
+}
+
+#[test]
+fn starttls_hands_over() {
+    let mut c = Connection::new();
+    c.client("STARTTLS\n");
+    c.server("454 not now\n");
+    c.client("STARTTLS\n");
+    assert_eq!(c.step(Reverse, b"220 go\r\n\x16\x03"), Step::Handover(8));
+    let mut c = Connection::new();
+    c.client("STARTTLS\n");
+    assert_eq!(c.step(Forward, &[0x16, 3, 1]), Step::Handover(0));
+}
+
+#[test]
+fn an_overlong_line_is_read_up_to_the_bound() {
+    let mut c = Connection::new();
+    let mut line = b"MAIL FROM:<".to_vec();
+    line.resize(MAX_LINE - 1, b'a');
+    assert_eq!(c.step(Forward, &line), Step::More);
+    line.resize(3 * MAX_LINE, b'a');
+    line.extend_from_slice(b"QUIT\r\nNOOP\r\n");
+    c.all(Forward, &line);
+    let found = c.finish();
+    assert_eq!(commands(&found[0]), ["MAIL", "NOOP"]);
+    assert!(found[0].mail_from.is_cut());
+}
+
+#[test]
+fn after_missing_octets_the_reply_ends_the_message() {
+    let mut c = Connection::new();
+    c.client("MAIL FROM:<1@x>\nDATA\n");
+    c.server("250 ok\n354 go\n");
+    c.client("Subject: 1\n");
+    assert_eq!(c.parser.gap(Forward), AfterGap::Resume);
+    c.client("rest\nDATA\n");
+    c.server("250 ok\n");
+    c.client("MAIL FROM:<2@x>\n");
+    let found = c.finish();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[1].mail_from.as_bytes(), b"2@x");
+}
+
+#[test]
+fn junk_is_passed_over() {
+    let mut c = Connection::new();
+    c.client("EHLO x\n\n\0\x01\nDATABASE\nMAILFROM:<a@x>\nMAIL\nRCPT TO\n");
+    c.server("999 x\n25\n250x\nhello\n");
+    let found = c.finish();
+    assert_eq!(commands(&found[0]), ["EHLO", "MAIL", "RCPT"]);
+    assert_eq!(found[0].reply_code.as_slice(), []);
+}
