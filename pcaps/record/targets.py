@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """What is recorded, one function per capture. Fixed choices everywhere; where programs roll dice, they roll dice."""
 import random
-import smtplib
-import socket
 import sys
 import time
-from email.message import EmailMessage
 
-from lab import HERE, sh
+from lab import HERE, quiet, sh
 
 TARGETS = {}
 
@@ -182,3 +179,350 @@ def dns_amplification(lab, path):
         ["nsd", "ping"], ["--no-l7"])
 def dns_fragments(lab, path):
     amplification(lab, path, 200, 100, [("huge.example.com", 16)], 96)
+
+
+# ---------------------------------------------------------------- mail
+
+MAIL_NAMES = ("mail.example.com", "mail.example.org")
+
+
+def mail_server(lab, host):
+    cert, key = lab.certificate(*MAIL_NAMES)
+    for port, more in ((25, ()), (587, ("auth",))):
+        lab.start(host, sys.executable, HERE / "smtpd.py", port, cert, key, *more, tcp=[port])
+
+
+TWO_MAILS = """
+import smtplib, sys
+from email.message import EmailMessage
+with smtplib.SMTP(sys.argv[1], 25, "desk.example.net") as s:
+    for subject, text in (("Minutes of the meeting", "Short.\\n"), ("Grüße aus dem Büro", "Line.\\n.\\n.. a line that starts with a dot\\nMAIL FROM:<trap@example.org>\\n" * 8)):
+        m = EmailMessage()
+        m["Subject"], m["From"], m["To"], m["Cc"] = subject, "Erin Example <erin@example.net>", "alice@example.com", "bob@example.com, carol@example.org"
+        m["Message-ID"] = f"<{len(text)}.weir@desk.example.net>"
+        m.set_content(text)
+        s.send_message(m)
+"""
+
+
+def swaks(lab, host, server, *argv, ok=(0,)):
+    return lab.run(host, "swaks", "--server", server, "--helo", f"{host}.example.net", "--hide-all", *argv, ok=ok)
+
+
+@target("smtp/mails.pcap", "mails with swaks and smtplib to aiosmtpd on port 25: several recipients, a refused one, an attachment, "
+        "two mails on one connection, encoded subject, IPv6, pipelining, RSET", ["swaks", "aiosmtpd"])
+def mails(lab, path):
+    lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("mail", "198.51.100.25/24", "2001:db8:2::25/64")
+    mail_server(lab, "mail")
+    paper = lab.file("report.txt", "".join(f"{i:04d} the quick brown fox jumps over the lazy dog\n" for i in range(250)))
+    with lab.capture(path):
+        swaks(lab, "desk", "198.51.100.25", "-f", "dave@example.net", "-t", "alice@example.com", "--header", "Subject: Hello")
+        swaks(lab, "desk", "198.51.100.25", "-f", "dave@example.net", "-t", "alice@example.com,bob@example.com,carol@example.org",
+              "--header", "Subject: The report, for all of you", "--attach", f"@{paper}")
+        swaks(lab, "desk", "198.51.100.25", "-f", "dave@example.net", "-t", "nobody@example.com,bob@example.com", "--header", "Subject: One is refused", ok=(0, 24))
+        swaks(lab, "desk", "198.51.100.25", "-f", "dave@example.net", "-t", "nobody@example.com", ok=(24,))
+        swaks(lab, "desk", "198.51.100.25", "-f", "dave@example.net", "-t", "alice@example.com,bob@example.com", "--pipeline", "--header", "Subject: Pipelined")
+        swaks(lab, "desk", "198.51.100.25", "-f", "dave@example.net", "-t", "alice@example.com", "--quit-after", "RCPT")
+        for server in ("198.51.100.25", "2001:db8:2::25"):
+            lab.run("desk", sys.executable, lab.file("two.py", TWO_MAILS), server)
+
+
+@target("smtp/submission.pcap", "mail submission on port 587: AUTH PLAIN and LOGIN in clear, a refused login, AUTH CRAM where none is offered, STARTTLS with SNI",
+        ["swaks", "aiosmtpd", "openssl"])
+def submission(lab, path):
+    lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("mail", "198.51.100.25/24", "2001:db8:2::25/64")
+    mail_server(lab, "mail")
+    common = ("-p", "587", "-f", "alice@example.com", "-t", "erin@example.net")
+    with lab.capture(path):
+        for how in ("PLAIN", "LOGIN"):
+            swaks(lab, "desk", "198.51.100.25", *common, "-a", how, "-au", "alice", "-ap", "secret", "--header", f"Subject: AUTH {how}")
+        swaks(lab, "desk", "198.51.100.25", *common, "-a", "PLAIN", "-au", "mallory", "-ap", "guess", ok=None)
+        swaks(lab, "desk", "198.51.100.25", *common, "--tls", "--tls-sni", "mail.example.com", "-a", "PLAIN", "-au", "alice", "-ap", "secret")
+        lab.run("desk", "openssl", "s_client", "-starttls", "smtp", "-name", "desk.example.net", "-servername", "mail.example.org", "-quiet", "-connect",
+                "[2001:db8:2::25]:587", stdin=b"EHLO desk.example.net\r\nQUIT\r\n", ok=(0, 1))
+
+
+# ---------------------------------------------------------------- calls
+
+CALLS = ["alice;bob;Alice Example", "carol;dave;Carol Example", "erin;frank;Erin Example"]
+
+
+def sip_prepare(lab):
+    for name in ("call.xml", "busy.xml", "register.xml", "registrar.xml"):
+        lab.file(name, (HERE / name).read_bytes())
+    lab.file("media.ulaw", bytes((0xFF, 0x7F) * 8000))
+    lab.file("calls.csv", "SEQUENTIAL\n" + "\n".join(CALLS) + "\n")
+
+
+def sipp(lab, host, server, scenario, count, local, *more, ok=(0,)):
+    return lab.run(host, "sipp", server, "-sf", scenario, "-inf", "calls.csv", "-i", local, "-m", count, "-r", 2, "-nostdin", "-timeout", "30s", *more, ok=ok)
+
+
+def calls(lab, path, transport, v6):
+    lab.host("phones", "192.0.2.31/24", "2001:db8:1::31/64")
+    lab.host("pbx", "198.51.100.60/24", "2001:db8:2::60/64")
+    sip_prepare(lab)
+    proto = {"t1": "tcp", "u1": "udp"}[transport]
+    pbx, phone = ("[2001:db8:2::60]", "[2001:db8:1::31]") if v6 else ("198.51.100.60", "192.0.2.31")
+    serve = lambda port, *how: lab.start("pbx", "sipp", *how, "-i", pbx, "-p", port, "-t", transport, "-nostdin", **{proto: [port]})
+    serve(5060, "-sn", "uas", "-rtp_echo", "-mp", 16384)
+    serve(5062, "-sf", "busy.xml")
+    serve(5064, "-sf", "registrar.xml")
+    with lab.capture(path):
+        sipp(lab, "phones", f"{pbx}:5064", "register.xml", 2, phone, "-p", 5070, "-t", transport)
+        sipp(lab, "phones", f"{pbx}:5060", "call.xml", 3, phone, "-p", 5072, "-t", transport, "-mp", 20000)
+        sipp(lab, "phones", f"{pbx}:5062", "call.xml", 1, phone, "-p", 5074, "-t", transport, "-mp", 21000)
+
+
+@target("sip/calls-udp.pcap", "SIP over UDP with sipp: two registrations with digest, three calls with two seconds of RTP both ways, one busy callee; ports 5060, 5062, 5064", ["sipp"])
+def calls_udp(lab, path):
+    calls(lab, path, "u1", False)
+
+
+@target("sip/calls-tcp.pcap", "SIP over TCP, the same calls, on one connection each", ["sipp"])
+def calls_tcp(lab, path):
+    calls(lab, path, "t1", False)
+
+
+@target("sip/calls-ipv6.pcap", "SIP over UDP and IPv6, the same calls", ["sipp"])
+def calls_ipv6(lab, path):
+    calls(lab, path, "u1", True)
+
+
+# ---------------------------------------------------------------- web
+
+SITES = [f"{w}.example.{tld}" for tld in ("com", "net", "org") for w in WEB] + ["example.com"]
+
+
+def web_server(lab, host):
+    """nginx on 80 and 443 with every name of SITES."""
+    cert, key = lab.certificate("www.example.com", "*.example.com", "*.example.net", "*.example.org")
+    dice = random.Random(2)
+    words = "weir river flow water gauge stream level meter dam lock canal spring".split()
+    for size in (1, 3, 8, 20, 60):
+        lab.file(f"www/page{size}.html", "<html><body>" + " ".join(dice.choice(words) for _ in range(size * 165)) + "</body></html>\n")
+    lab.file("www/index.html", "<html><head><title>Example</title></head><body><p>It works.</p></body></html>\n")
+    lab.file("www/logo.bin", dice.randbytes(1800))
+    lab.file("www/files/a.txt", "a\n")
+    conf = lab.file("nginx.conf", f"""daemon off; worker_processes 1; user root; pid /run/lab/nginx.pid; error_log /run/lab/nginx.log;
+events {{ }}
+http {{
+  access_log off; keepalive_timeout 10; gzip on; gzip_types text/html;
+  client_body_temp_path /run/lab/n1; proxy_temp_path /run/lab/n2; fastcgi_temp_path /run/lab/n3; uwsgi_temp_path /run/lab/n4; scgi_temp_path /run/lab/n5;
+  types {{ text/html html; text/plain txt; application/octet-stream bin; }}
+  ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;
+  server {{
+    listen 80; listen [::]:80; listen 443 ssl http2; listen [::]:443 ssl http2; server_name _; root /run/lab/www;
+    location /files/ {{ autoindex on; }}
+    location = /old {{ return 301 /index.html; }}
+    location = /form {{ return 204; }}
+    location = /api/v1/status {{ default_type application/json; return 200 '{{"status":"ok"}}'; }}
+  }}
+}}
+""")
+    lab.start(host, "nginx", "-c", conf, tcp=[80, 443])
+
+
+def resolve_sites(lab):
+    text = "127.0.0.1 localhost\n"
+    for s in SITES:
+        text += f"198.51.100.80 {s}\n2001:db8:2::80 {s}\n"
+    lab.file("_etc_hosts", text)
+
+
+def curl(lab, host, *argv, ok=(0,)):
+    return lab.run(host, "curl", "-sk", "--max-time", "20", "-o", "/dev/null", *argv, ok=ok)
+
+
+@target("web/http.pcap", "curl to nginx and python http.server, IPv4 and IPv6: keep-alive, POST, HEAD, ranges, redirects, 404, chunked, gzip, HTTP/1.0, port 8081", ["curl", "nginx", "openssl"])
+def web_http(lab, path):
+    lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("web", "198.51.100.80/24", "2001:db8:2::80/64")
+    resolve_sites(lab)
+    web_server(lab, "web")
+    lab.start("web", sys.executable, "-m", "http.server", "8081", "--bind", "::", "--directory", "/run/lab/www", tcp=[8081])
+    form = "&".join(f"field{i}=value{i}" for i in range(200))
+    out = lambda *urls: [x for u in urls for x in ("-o", "/dev/null", u)]
+    with lab.capture(path):
+        curl(lab, "desk", "-4", "http://www.example.com/", *out(*(f"http://www.example.com/{p}" for p in ("page3.html", "logo.bin", "missing", "old", "files/"))))
+        curl(lab, "desk", "-6", "http://shop.example.net/page8.html", *out("http://shop.example.net/api/v1/status?item=17&q=a%20b"), "-A", "Mozilla/5.0 (weir fixture)", "-e", "http://www.example.com/")
+        curl(lab, "desk", "-4", "-d", form, "http://intranet.example.org/form", *out("http://intranet.example.org/page20.html"), "--compressed")
+        curl(lab, "desk", "-4", "-L", "http://wiki.example.org/old")
+        curl(lab, "desk", "-4", "-I", "http://news.example.com/page60.html")
+        curl(lab, "desk", "-6", "-r", "100-199", "http://static.example.com/page60.html")
+        curl(lab, "desk", "-4", "-0", "http://news.example.net/page1.html")
+        curl(lab, "desk", "-4", "-X", "OPTIONS", "http://api.example.org/")
+        curl(lab, "desk", "-4", "-H", "Transfer-Encoding: chunked", "-H", "Expect:", "-d", form, "http://api.example.net/form")
+        for v in ("-4", "-6"):
+            curl(lab, "desk", v, "http://files.example.com:8081/page3.html", "--connect-to", "files.example.com:8081:" + ("198.51.100.80:8081" if v == "-4" else "[2001:db8:2::80]:8081"))
+        curl(lab, "desk", "-4", "--http2", "http://www.example.com/page1.html")
+        curl(lab, "desk", "http://192.0.2.200/", "--connect-timeout", "1", ok=None)
+
+
+@target("web/tls.pcap", "curl and openssl s_client to nginx, IPv4 and IPv6: TLS 1.2 and 1.3, four server names, ALPN h2 and http/1.1, no SNI, resumption, refused version", ["curl", "nginx", "openssl"])
+def web_tls(lab, path):
+    lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("web", "198.51.100.80/24", "2001:db8:2::80/64")
+    resolve_sites(lab)
+    web_server(lab, "web")
+    client = lambda *a, ok=(0,): lab.run("desk", "openssl", "s_client", "-connect", "198.51.100.80:443", *a, stdin=b"GET / HTTP/1.0\r\n\r\n", ok=ok)
+    with lab.capture(path):
+        curl(lab, "desk", "-4", "https://www.example.com/page3.html")
+        curl(lab, "desk", "-6", "https://shop.example.net/page8.html")
+        curl(lab, "desk", "-4", "--http1.1", "https://intranet.example.org/page20.html")
+        curl(lab, "desk", "-6", "--tls-max", "1.2", "https://mail.example.org/", "--connect-to", "mail.example.org:443:[2001:db8:2::80]:443")
+        curl(lab, "desk", "-4", "--no-alpn", "https://api.example.com/api/v1/status")
+        curl(lab, "desk", "-4", "https://198.51.100.80/")
+        client("-noservername", "-tls1_2", "-ign_eof")
+        client("-servername", "news.example.com", "-alpn", "http/1.1,spdy/3", "-sess_out", "/run/lab/session", "-ign_eof")
+        client("-servername", "news.example.com", "-sess_in", "/run/lab/session", "-ign_eof")
+        client("-servername", "old.example.com", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0", ok=None)
+
+
+# ---------------------------------------------------------------- time
+
+def chrony(lab, host, text, *argv):
+    conf = lab.file(f"chrony-{host}.conf", text + "cmdport 0\nbindcmdaddress /\npidfile /\n")
+    return lab.start(host, "chronyd", "-x", "-d", "-u", "root", "-f", conf, *argv)
+
+
+def time_server(lab, host):
+    lab.file("chrony.keys", "7 SHA1 HEX:8d0a7e7bb6a2f30f0e1d9a5c6b7c8d9e0f112233\n")
+    conf = lab.file("chrony-server.conf", "local stratum 3\nallow all\nkeyfile /run/lab/chrony.keys\ncmdport 0\nbindcmdaddress /\npidfile /run/lab/ntp.pid\n")
+    lab.start(host, "chronyd", "-x", "-d", "-u", "root", "-f", conf, udp=[123])
+
+
+@target("ntp/ntp.pcap", "chronyd as client (basic, interleaved, authenticated) and ntpdig against chronyd, IPv4 and IPv6", ["chronyd", "ntpdig"])
+def ntp(lab, path):
+    lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("desk2", "192.0.2.12/24", "2001:db8:1::12/64")
+    lab.host("desk3", "192.0.2.13/24", "2001:db8:1::13/64")
+    lab.host("clock", "192.0.2.123/24", "2001:db8:1::123/64")
+    time_server(lab, "clock")
+    with lab.capture(path):
+        for host, source in (("desk", "192.0.2.123 iburst minpoll 0 maxpoll 0"), ("desk2", "2001:db8:1::123 iburst minpoll 1 maxpoll 1 xleave"),
+                             ("desk3", "192.0.2.123 iburst minpoll 1 maxpoll 1 key 7")):
+            conf = lab.file(f"chrony-{host}.conf", f"server {source}\nkeyfile /run/lab/chrony.keys\ncmdport 0\nbindcmdaddress /\npidfile /run/lab/{host}.pid\n")
+            lab.start(host, "chronyd", "-x", "-d", "-u", "root", "-f", conf)
+        for server in ("192.0.2.123", "2001:db8:1::123"):
+            lab.run("desk", "ntpdig", "-t", "2", server, ok=None)
+        time.sleep(12)
+
+
+# ---------------------------------------------------------------- network and link layer
+
+@target("ip/icmp.pcap", "ping with IPv4 and IPv6, unreachable ports and hosts, TTL exceeded, neighbour discovery", ["ping", "ncat"])
+def icmp(lab, path):
+    sh("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    sh("ip", "address", "add", "192.0.2.1/24", "dev", "lan")
+    lab.host("a", "192.0.2.11/24", "2001:db8:1::11/64", routes=("default via 192.0.2.1",))
+    lab.host("b", "192.0.2.12/24", "2001:db8:1::12/64")
+    sh("ip", "route", "add", "unreachable", "198.51.100.0/24")
+    sh("ip", "route", "add", "203.0.113.0/24", "via", "192.0.2.12")
+    with lab.capture(path, dev="p_a"):
+        lab.run("a", "ping", "-c", 4, "-i", 0.2, "192.0.2.12")
+        lab.run("a", "ping", "-c", 4, "-i", 0.2, "-s", 1000, "2001:db8:1::12")
+        lab.run("a", "ping", "-c", 2, "-i", 0.2, "-W", 1, "198.51.100.9", ok=None)
+        lab.run("a", "ping", "-c", 1, "-W", 1, "-t", 1, "203.0.113.9", ok=None)
+        for target_ in ("192.0.2.12", "2001:db8:1::12"):
+            lab.run("a", "ncat", "-u", "-w", "1", target_, 9999, stdin=b"nobody listens\n", ok=None)
+
+
+@target("ip/fragments.pcap", "fragments of ping and UDP, IPv4 and IPv6: later fragments carry no ports", ["ping"])
+def fragments(lab, path):
+    lab.host("a", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("b", "192.0.2.12/24", "2001:db8:1::12/64")
+    lab.start("b", sys.executable, lab.file("sink.py", "import socket\ns = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\ns.bind(('::', 7000))\nwhile True: s.recv(9000)\n"), udp=[7000])
+    send = lab.file("send.py", "import socket,sys\nfor i in range(4):\n s=socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)\n"
+                    " s.bind(('', 40000+i))\n for n in (1200, 2500, 5000): s.sendto(b'weir fixture ' * (n // 13), (sys.argv[1], int(sys.argv[2])))\n")
+    with lab.capture(path):
+        for a in ("192.0.2.12", "2001:db8:1::12"):
+            lab.run("a", "ping", "-c", 3, "-i", 0.2, "-s", 4000, a)
+        lab.run("a", sys.executable, send, "192.0.2.12", 7000)
+        lab.run("a", sys.executable, send, "2001:db8:1::12", 7000)
+
+
+@target("ip/sctp.pcap", "SCTP associations of usrsctp's client and discard server, IPv4; nmap's INIT scan of 20 ports", ["/usr/lib/usrsctp/client", "/usr/lib/usrsctp/discard_server", "nmap"])
+def sctp(lab, path):
+    lab.host("a", "192.0.2.11/24")
+    lab.host("b", "192.0.2.12/24")
+    lab.start("b", "/usr/lib/usrsctp/discard_server", raw=True)
+    with lab.capture(path):
+        for port in (5001, 5002):
+            lab.run("a", "sh", "-c", f"(for i in 1 2 3 4 5; do echo line $i of an association; sleep 0.2; done) | timeout 5 /usr/lib/usrsctp/client 192.0.2.12 9 {port}", ok=None)
+        lab.run("a", "nmap", "-n", "-Pn", "-sY", "-p", "1-20", "--max-retries", 0, "192.0.2.12")
+
+
+def tagged(lab, path, pairs):
+    """Pairs of hosts on access ports of a user-space switch with a trunk; all pairs have the same addresses."""
+    sh("ip", "link", "add", "trunk0", "mtu", "1600", "type", "veth", "peer", "name", "trunk1", "mtu", "1600")
+    for dev in ("trunk0", "trunk1"):
+        quiet(dev)
+        sh("ip", "link", "set", dev, "up")
+    specs = []
+    for i, tags in enumerate(pairs):
+        lab.host(f"a{i}", "192.0.2.11/24", "2001:db8:1::11/64", bridge=None)
+        lab.host(f"b{i}", "192.0.2.80/24", "2001:db8:1::80/64", bridge=None)
+        specs.append(f"p_a{i}:p_b{i}:" + ":".join(map(str, tags)))
+    lab.start(None, sys.executable, HERE / "switch.py", "trunk0", "trunk1", *specs, raw=True)
+    for i in range(len(pairs)):
+        web_server(lab, f"b{i}")
+    with lab.capture(path, dev="trunk0"):
+        for i in range(len(pairs)):
+            for a in ("192.0.2.80", "[2001:db8:1::80]"):
+                lab.run(f"a{i}", "ping", "-c", 2, "-i", 0.2, a.strip("[]"))
+                curl(lab, f"a{i}", f"http://www.example.com/page{3 if i else 8}.html", "--connect-to", f"::{a}:", "--local-port", 40006 if ":" in a else 40004)
+                curl(lab, f"a{i}", f"https://shop.example.net/page{3 if i else 8}.html", "--connect-to", f"::{a}:")
+
+
+@target("link/vlan.pcap", "802.1Q: VLAN 10 and 20 with the same addresses and ports, so that the tag alone tells two flows apart; IPv4, IPv6, HTTP, TLS, ping", ["ping", "curl", "nginx", "openssl"])
+def vlan(lab, path):
+    tagged(lab, path, [(10,), (20,)])
+
+
+@target("link/qinq.pcap", "802.1ad: outer VLAN 100 and 200, inner VLAN 10, the same addresses in both", ["ping", "curl", "nginx", "openssl"])
+def qinq(lab, path):
+    tagged(lab, path, [(100, 10), (200, 10)])
+
+
+@target("link/vxlan.pcap", "VXLAN of the kernel: ping and HTTP within a tunnel, outer UDP port 4789", ["ping", "curl", "nginx", "openssl"])
+def vxlan(lab, path):
+    for host, own, peer in (("a", 11, 12), ("b", 12, 11)):
+        lab.host(host, f"192.0.2.{own}/24")
+        sh("ip", "-n", host, "link", "add", "vx0", "type", "vxlan", "id", "42", "local", f"192.0.2.{own}", "remote", f"192.0.2.{peer}", "dev", "eth0", "dstport", "4789")
+        sh("ip", "-n", host, "address", "add", f"203.0.113.{own}/24", "dev", "vx0")
+        lab.run(host, "ethtool", "-K", "vx0", "tx", "off", "sg", "off", "tso", "off", "gso", "off", "gro", "off")
+        sh("ip", "-n", host, "link", "set", "vx0", "mtu", "1450", "up")
+    web_server(lab, "b")
+    with lab.capture(path):
+        lab.run("a", "ping", "-c", 3, "-i", 0.2, "203.0.113.12")
+        curl(lab, "a", "http://www.example.com/page8.html", "--connect-to", "::203.0.113.12:")
+
+
+@target("link/pppoe.pcap", "PPPoE discovery and session (rp-pppoe on both sides), LCP, IPCP, then ping, DNS, HTTP and TLS inside", ["pppoe", "pppoe-server", "ping", "curl", "nginx", "openssl", "nsd", "dig"])
+def pppoe(lab, path):
+    lab.host("router", bridge="lan")
+    lab.host("isp", bridge="lan")
+    sh("ip", "-n", "isp", "address", "add", "198.51.100.80/32", "dev", "lo")
+    web_server(lab, "isp")
+    nsd(lab, "isp")
+    daemon = lab.file("pppd", f'#!/bin/sh\nexec {sys.executable} {HERE / "ppp.py"} "$@"\n')
+    daemon.chmod(0o755)
+    lab.start("isp", "pppoe-server", "-F", "-I", "eth0", "-C", "isp.example.net", "-S", "internet", "-L", "203.0.113.1", "-R", "203.0.113.10", "-q", daemon, "-Q", "/usr/sbin/pppoe", raw=True)
+    with lab.capture(path):
+        client = lab.start("router", sys.executable, HERE / "ppp.py", "pty", "pppoe -I eth0 -S internet")
+        for _ in range(50):
+            if b"ppp0" in lab.run("router", "ip", "-br", "link").stdout and not lab.run("router", "ping", "-c", 1, "-W", 1, "203.0.113.1", ok=None).returncode:
+                break
+            time.sleep(0.2)
+        else:
+            raise SystemExit("no PPP session\n" + lab.tail())
+        lab.run("router", "ping", "-c", 3, "-i", 0.2, "198.51.100.80")
+        lab.run("router", "dig", "@203.0.113.1", "www.example.com", "A")
+        lab.run("router", "dig", "@203.0.113.1", "example.org", "MX")
+        curl(lab, "router", "http://www.example.com/page8.html", "--connect-to", "::198.51.100.80:")
+        curl(lab, "router", "https://shop.example.net/page3.html", "--connect-to", "::198.51.100.80:")
+        client.terminate()
+        time.sleep(0.5)
