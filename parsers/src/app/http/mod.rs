@@ -12,10 +12,12 @@
 //! After octets are missing, and where a message does not begin where the one before it ends, the octets are passed over
 //! until a line looks like a request line or a status line.
 //!
-//! Bounds: a head is read up to [`MAX_HEAD`]; one that is longer is read as far as that, and its body is passed over like
+//! Bounds: a head is read up to `MAX_HEAD`; one that is longer is read as far as that, and its body is passed over like
 //! lost octets. 32 requests may wait for their responses.
 //!
 //! Fields: all of `weir_flow::app::Http`. The version is that of the request, if there is one.
+//!
+//! Fixtures: hand-made messages in `tests.rs`, conversations in `tests/splits.rs`, recorded ones in `pcaps/http/`.
 
 mod head;
 #[cfg(test)]

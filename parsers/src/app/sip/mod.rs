@@ -12,9 +12,11 @@
 //! After octets are missing, and where a message does not begin where the one before it ends, lines are passed over until
 //! one looks like a request line or a status line.
 //!
-//! Bounds: a head is read up to [`MAX_HEAD`]; 32 transactions may be open.
+//! Bounds: a head is read up to `MAX_HEAD`; 32 transactions may be open.
 //!
 //! Fields: all of `weir_flow::app::Sip`. A To gets its tag only with a response, so both are kept.
+//!
+//! Fixtures: hand-made messages in `tests.rs`, conversations in `tests/splits.rs`, recorded ones in `pcaps/sip/`.
 
 mod head;
 #[cfg(test)]

@@ -13,10 +13,12 @@
 //! After octets are missing, the next line with a known command or a reply code goes on; within a message, the body is
 //! passed over up to the terminating dot or the server's reply.
 //!
-//! Bounds: a line is read up to [`MAX_LINE`] octets, the rest of it is passed over. Bodies are passed over octet by octet,
+//! Bounds: a line is read up to `MAX_LINE` octets, the rest of it is passed over. Bodies are passed over octet by octet,
 //! since only a dot ends them, but with BDAT, where they are skipped.
 //!
 //! Fields: all of `weir_flow::app::Smtp`.
+//!
+//! Fixtures: hand-made messages in `tests.rs`, conversations in `tests/splits.rs`, recorded ones in `pcaps/smtp/`.
 
 mod message;
 #[cfg(test)]
