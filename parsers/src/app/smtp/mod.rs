@@ -7,8 +7,8 @@
 //! After the reply 220 to STARTTLS another protocol begins, and is recognised anew.
 //!
 //! Not parsed: message bodies and MIME parts, parameters of commands other than paths and names, texts of replies, what is
-//! no known command. Credentials are never recorded: lines after AUTH that can be base64 are passed over until
-//! the server has answered, and so are the parameters of AUTH.
+//! no known command. Credentials are never recorded: what answers a challenge of AUTH is passed over, and so are the parameters
+//! of AUTH.
 //!
 //! After octets are missing, the next line with a known command or a reply code goes on; within a message, the body is
 //! passed over up to the terminating dot or the server's reply.
@@ -94,8 +94,12 @@ pub struct Parser {
     message_ended: bool,
     /// The youngest transaction has its MAIL.
     mail_seen: bool,
-    /// The client may be sending credentials.
+    /// AUTH is under way.
     authenticating: bool,
+    /// The server has asked, with 334, for the next line.
+    challenged: bool,
+    /// The server has been heard: what it did not ask for is no answer.
+    server_heard: bool,
     starttls: bool,
 }
 
@@ -180,7 +184,8 @@ impl super::Parser for Parser {
 impl Parser {
     /// Takes what a command says. What is no known command is passed over.
     fn command(&mut self, line: &[u8], len: usize, transactions: &mut Transactions<Smtp>) -> Step {
-        if self.authenticating && is_base64(line) {
+        let is_answer = std::mem::take(&mut self.challenged) || !self.server_heard;
+        if self.authenticating && is_answer && is_base64(line) {
             return Step::Consumed(len);
         }
         let Some((command, parameter)) = split_command(line) else { return Step::Consumed(len) };
@@ -216,6 +221,7 @@ impl Parser {
 
     fn reply(&mut self, line: &[u8], len: usize, transactions: &mut Transactions<Smtp>) -> Step {
         let Some((code, is_last)) = reply_code(line) else { return Step::Consumed(len) };
+        self.server_heard = true;
         let Some(smtp) = self.current(transactions) else { return Step::Consumed(len) };
         smtp.reply_code.push_new(code);
         if !is_last {
@@ -224,7 +230,10 @@ impl Parser {
         let starttls = std::mem::take(&mut self.starttls);
         match code {
             220 if starttls => return Step::Handover(len),
-            334 => return Step::Consumed(len),
+            334 => {
+                self.challenged = true;
+                return Step::Consumed(len);
+            }
             354 => {
                 if self.data_asked && matches!(self.sending, Sending::Commands) {
                     self.begin_message();

@@ -130,6 +130,14 @@ fn credentials_are_nowhere() {
     let found = c.finish();
     assert_eq!(commands(&found[0]), ["EHLO", "AUTH", "NOOP", "MAIL", "VRFY"]);
     assert!(!format!("{found:?}").contains("2VjcmV0"));
+    // One who is not asked gives up; one whose server is not heard may be answering.
+    let mut c = Connection::new();
+    c.server("220 mx\n");
+    c.client("AUTH PLAIN AHVzZXIAc2VjcmV0\nQUIT\n");
+    assert_eq!(commands(&c.finish()[0]), ["AUTH", "QUIT"]);
+    let mut c = Connection::new();
+    c.client("AUTH LOGIN\nHELP\nc2VjcmV0\nMAIL FROM:<a@x>\n");
+    assert_eq!(commands(&c.finish()[0]), ["AUTH", "MAIL"]);
 }
 
 #[test]
