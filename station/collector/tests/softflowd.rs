@@ -19,10 +19,22 @@ use std::{
 use weir_collector::{Collector, Config, Listen};
 use wire::{Keep, Kept};
 
+/// Ethernet, without what softflowd sees otherwise than its flows' ports say: SCTP, fragments of IPv6, tunnels.
+const CAPTURES: [&str; 8] = [
+    "amplification/dns-fragments",
+    "dns/dns-lo",
+    "http/http-lo",
+    "scan/horizontal",
+    "scan/horizontal-ipv6",
+    "sip/sip-lo",
+    "smtp/smtp-lo",
+    "tls/tls-lo",
+];
+
 /// Source, destination, ports, protocol: packets and octets.
 type Flows = BTreeMap<(String, String, u16, u16, u8), (u64, u64)>;
 
-/// The flows of a capture that both ends can carry, from its expected results: lines of
+/// The flows of a capture, from its expected results: lines of
 /// `{"src":..,"dst":..,"proto":..,"sport":..,"dport":..,"packets":..,"bytes":..`.
 fn expected(path: &Path) -> Flows {
     let text = fs::read_to_string(path).unwrap();
@@ -45,8 +57,11 @@ fn seen(records: &[Kept]) -> Flows {
     let mut flows = Flows::new();
     for record in records {
         let (src, dst, ports) = (record.src.to_string(), record.dst.to_string(), record.ports);
-        let flow = flows.entry((src.clone(), dst.clone(), ports.0, ports.1, record.protocol)).or_default();
-        *flow = (flow.0 + record.packets, flow.1 + record.octets);
+        // softflowd's biflows may have packets in the reverse direction only.
+        if record.packets > 0 {
+            let flow = flows.entry((src.clone(), dst.clone(), ports.0, ports.1, record.protocol)).or_default();
+            *flow = (flow.0 + record.packets, flow.1 + record.octets);
+        }
         if record.reverse.0 > 0 {
             let flow = flows.entry((dst, src, ports.1, ports.0, record.protocol)).or_default();
             *flow = (flow.0 + record.reverse.0, flow.1 + record.reverse.1);
@@ -72,15 +87,16 @@ fn softflowd() -> Option<PathBuf> {
 #[test]
 fn packets_and_octets_of_each_flow_are_those_of_the_capture() {
     if softflowd().is_none() {
-        assert!(std::env::var_os("WEIR_REQUIRE_PEERS").is_none(), "softflowd is not installed");
+        assert!(std::env::var("WEIR_REQUIRE_PEERS").as_deref() != Ok("1"), "softflowd is not installed");
         eprintln!("skipped: softflowd is not installed");
         return;
     }
     let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pcaps");
-    for name in ["http/http-lo", "dns/dns-lo", "smtp/smtp-lo"] {
+    for name in CAPTURES {
         let capture = captures.join(format!("{name}.pcap"));
         let expected = expected(&captures.join(format!("{name}.expected.json")));
         assert!(expected.len() > 1, "{name}");
+        let without_ipv6: Flows = expected.clone().into_iter().filter(|(key, _)| !key.0.contains(':')).collect();
         for options in [&["-v", "5"][..], &["-v", "9"], &["-v", "10"], &["-v", "10", "-b"]] {
             let config = Config { listen: vec![Listen::Udp(([127, 0, 0, 1], 0).into())], ..Config::default() };
             let collector = Collector::start(config, Keep::default(), |_| ()).unwrap();
@@ -88,7 +104,8 @@ fn packets_and_octets_of_each_flow_are_those_of_the_capture() {
             // What softflowd has sent is in the socket when it ends: there is nothing to wait for.
             let (kept, snapshot) = collector.stop().unwrap();
             let what = format!("{name} {options:?}: {:?}", snapshot.decoded);
-            assert_eq!(seen(&kept.0), expected, "{what}");
+            let carried = if options == ["-v", "5"] { &without_ipv6 } else { &expected };
+            assert_eq!(&seen(&kept.0), carried, "{what}");
             let decoded = &snapshot.decoded;
             assert!(decoded.closes(&snapshot.held), "{what}");
             assert_eq!(decoded.records, kept.0.len() as u64);
