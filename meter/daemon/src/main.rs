@@ -2,6 +2,7 @@
 //! The program `weir-meter`. It wires the rooms; what they do is theirs.
 #![forbid(unsafe_code)]
 
+mod interfaces;
 mod options;
 mod report;
 mod units;
@@ -22,9 +23,13 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let (check, dump, list) = (options.check, options.dump_config, options.list_parsers);
-    if list {
+    let (check, dump) = (options.check, options.dump_config);
+    if options.list_parsers {
         list_parsers();
+        return ExitCode::SUCCESS;
+    }
+    if options.list_interfaces {
+        print!("{}", interfaces::list());
         return ExitCode::SUCCESS;
     }
     let settings = match Settings::new(options) {

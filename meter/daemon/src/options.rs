@@ -102,6 +102,10 @@ pub struct Options {
     /// Print the application parsers of this build and exit
     #[arg(long)]
     pub list_parsers: bool,
+
+    /// Print the interfaces of this machine and exit
+    #[arg(long)]
+    pub list_interfaces: bool,
 }
 
 /// The configuration file.
