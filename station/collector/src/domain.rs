@@ -156,7 +156,9 @@ pub(crate) struct Domain {
 /// How many records a message had, as far as could be seen.
 #[derive(Clone, Copy, Debug)]
 struct Tally {
+    /// Of flows and of options.
     records: u32,
+    flows: u32,
     complete: bool,
 }
 
@@ -198,7 +200,8 @@ impl Domain {
         let rule = |units| View { before: Some(number), units };
         let views = match message.protocol {
             Protocol::Ipfix => {
-                [rule(records), View { before: records.map(|records| number.wrapping_sub(records)), units: records }]
+                let flows = tally.complete.then_some(tally.flows);
+                [rule(records), View { before: flows.map(|flows| number.wrapping_sub(flows)), units: flows }]
             }
             Protocol::Netflow5 => [rule(Some(message.count.into())), View { before: None, units: None }],
             Protocol::Netflow9 => [rule(Some(1)), rule(records)],
@@ -253,7 +256,7 @@ impl Domain {
             _ => (netflow::V9_TEMPLATE_SET, netflow::V9_OPTIONS_TEMPLATE_SET),
         };
         let when = When { export_time: message.export_time, uptime: message.uptime };
-        let mut tally = Tally { records: 0, complete: true };
+        let mut tally = Tally { records: 0, flows: 0, complete: true };
         let mut end = message.header_len;
         for set in decode::sets(octets, message.header_len) {
             let Ok(set) = set else {
@@ -274,6 +277,7 @@ impl Domain {
                 work.state.counters.sets_of_data += 1;
                 let of_set = self.data_set(set, when, work);
                 tally.records = tally.records.saturating_add(of_set.records);
+                tally.flows = tally.flows.saturating_add(of_set.flows);
                 tally.complete &= of_set.complete;
             } else {
                 work.state.counters.sets_reserved += 1;
@@ -300,7 +304,7 @@ impl Domain {
             state.counters.sets_waited += 1;
             self.waiting.push_back(Waiting { template_id: set.id, when, body: set.body.to_vec() });
         }
-        Tally { records: 0, complete: false }
+        Tally { records: 0, flows: 0, complete: false }
     }
 
     fn learn_all(&mut self, protocol: Protocol, set: Set<'_>, options: bool, work: &mut Work<'_>) {
@@ -427,7 +431,7 @@ fn release(waiting: &Waiting, usage: &mut Usage, state: &mut State) {
 /// Decodes the records of one set.
 fn data(known: &Known, options: &mut Options, body: &[u8], when: When, work: &mut Work<'_>) -> Tally {
     let shortest = known.plan.min_record_len().max(1);
-    let mut tally = Tally { records: 0, complete: true };
+    let mut tally = Tally { records: 0, flows: 0, complete: true };
     let mut at = 0;
     // What is shorter than any record is padding.
     while body.len().saturating_sub(at) >= shortest {
@@ -442,6 +446,7 @@ fn data(known: &Known, options: &mut Options, body: &[u8], when: When, work: &mu
             work.state.counters.records_of_options += 1;
             options.read(&work.state.draft);
         } else {
+            tally.flows = tally.flows.saturating_add(1);
             hand_over(known, options.started, when, work);
         }
     }

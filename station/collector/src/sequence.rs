@@ -3,7 +3,7 @@
 //!
 //! The number of a message says how many units were sent before it: data records in IPFIX, flows in NetFlow version 5,
 //! messages in version 9. Some exporters have another habit, and one whose numbers fit that and not the rule is taken at
-//! it: in version 9, to count records; in IPFIX, to count the records of the message itself too (softflowd).
+//! it: in version 9, to count records; in IPFIX, to count the flows of the message itself too, and no options (softflowd).
 //!
 //! A number that goes back is a late message if it was exported no later than the newest one, since the clock of an
 //! exporter goes on; else the exporter began anew. Two messages of the same second around a restart are told apart only
