@@ -174,29 +174,30 @@ impl FlowCache {
 
     /// Closes what is due of a flow that gets a packet now. True if the flow is over and the packet begins a new one.
     fn is_over(&mut self, slot: u32, flags: u16, counters: &mut Metered, sink: &mut dyn RecordSink) -> bool {
-        let Some(entry) = self.table.entry_mut(slot) else { return true };
-        let closing = entry.bits[0] & state::CLOSING != 0;
-        if closing && flags & (SYN | ACK) == SYN {
-            self.remove(slot, EndReason::END_OF_FLOW, counters, sink);
+        if self.close_due(slot, counters, sink).is_none() {
+            self.wheel.take_down(slot);
             return true;
         }
-        match self.due(slot) {
-            Some((at, EndReason::ACTIVE)) if at <= self.now => {
-                self.cut(slot, EndReason::ACTIVE, counters, sink);
-                // It may have been silent since.
-                match self.due(slot) {
-                    Some((at, reason)) if at <= self.now && reason != EndReason::ACTIVE => {
-                        self.remove(slot, reason, counters, sink);
-                        true
-                    }
-                    _ => false,
+        let closing = self.table.entry_mut(slot).is_some_and(|entry| entry.bits[0] & state::CLOSING != 0);
+        let over = closing && flags & (SYN | ACK) == SYN;
+        if over {
+            self.remove(slot, EndReason::END_OF_FLOW, counters, sink);
+        }
+        over
+    }
+
+    /// Closes what is due of a flow, and gives the time when the next is; `None` if the flow is over and was removed, but
+    /// not from the wheel.
+    fn close_due(&mut self, slot: u32, counters: &mut Metered, sink: &mut dyn RecordSink) -> Option<u64> {
+        loop {
+            match self.due(slot)? {
+                (at, _) if at > self.now => return Some(at),
+                (_, EndReason::ACTIVE) => self.cut(slot, EndReason::ACTIVE, counters, sink),
+                (_, reason) => {
+                    self.remove_unhung(slot, reason, counters, sink);
+                    return None;
                 }
             }
-            Some((at, reason)) if at <= self.now => {
-                self.remove(slot, reason, counters, sink);
-                true
-            }
-            _ => false,
         }
     }
 
@@ -220,17 +221,8 @@ impl FlowCache {
 
     /// The wheel has come to a flow.
     fn look_again(&mut self, slot: u32, counters: &mut Metered, sink: &mut dyn RecordSink) {
-        loop {
-            match self.due(slot) {
-                Some((at, EndReason::ACTIVE)) if at <= self.now => {
-                    self.cut(slot, EndReason::ACTIVE, counters, sink);
-                }
-                Some((at, reason)) if at <= self.now => {
-                    return self.remove_unhung(slot, reason, counters, sink);
-                }
-                Some((at, _)) => return self.wheel.hang(slot, at),
-                None => return,
-            }
+        if let Some(at) = self.close_due(slot, counters, sink) {
+            self.wheel.hang(slot, at);
         }
     }
 
@@ -347,9 +339,12 @@ impl FlowCache {
         }
     }
 
+    /// Closes the records of a flow, for this reason where they were not due before, and forgets it.
     fn remove(&mut self, slot: u32, reason: EndReason, counters: &mut Metered, sink: &mut dyn RecordSink) {
         self.wheel.take_down(slot);
-        self.remove_unhung(slot, reason, counters, sink);
+        if self.close_due(slot, counters, sink).is_some() {
+            self.remove_unhung(slot, reason, counters, sink);
+        }
     }
 
     /// Closes the records of a flow and forgets it.

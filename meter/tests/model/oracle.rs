@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The rules of the flow cache, written as plainly as they can be: a map of flows, gone through at every packet.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use weir_flow::{
+    Counters, EndReason, FlowKey, FlowRecord, Timestamp, protocol,
+    tcp_flags::{ACK, FIN, RST, SYN},
+};
+use weir_metering::{CLOSE_WAIT, MeterConfig};
+
+use crate::sent::{Part, Sent};
+
+/// Address and port.
+type End = (IpAddr, u16);
+
+/// What is compared of a record.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Rec {
+    pub key: FlowKey,
+    pub sides: [Side; 2],
+    pub end_reason: EndReason,
+    vlan: u16,
+    class_of_service: u8,
+    interface: u32,
+    icmp_type_code: Option<u16>,
+}
+
+/// One direction of a record.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Side {
+    pub packets: u64,
+    pub octets: u64,
+    first: u64,
+    last: u64,
+    flags: u16,
+}
+
+impl From<&Counters> for Side {
+    fn from(counters: &Counters) -> Self {
+        let Counters { packets, octets, first, last, tcp_flags: flags } = *counters;
+        // Times mean nothing where there is no packet.
+        let time = |ts: Timestamp| if packets == 0 { 0 } else { ts.as_nanos() };
+        Self { packets, octets, first: time(first), last: time(last), flags }
+    }
+}
+
+impl From<&FlowRecord<'_>> for Rec {
+    fn from(record: &FlowRecord<'_>) -> Self {
+        Self {
+            key: record.key,
+            sides: [Side::from(&record.forward), Side::from(&record.reverse)],
+            end_reason: record.end_reason,
+            vlan: record.vlan,
+            class_of_service: record.class_of_service,
+            interface: record.ingress_interface,
+            icmp_type_code: record.icmp_type_code,
+        }
+    }
+}
+
+/// A multiset of flows, each a multiset of records.
+pub type Flows = Vec<Vec<Rec>>;
+
+/// Groups records by what identifies their flows.
+pub fn by_flow<I: Ord>(records: Vec<(I, Rec)>) -> Flows {
+    let mut flows = BTreeMap::<I, Vec<Rec>>::new();
+    for (id, record) in records {
+        flows.entry(id).or_default().push(record);
+    }
+    let mut flows: Flows = flows.into_values().collect();
+    flows.iter_mut().for_each(|records| records.sort());
+    flows.sort();
+    flows
+}
+
+/// The whole key, ends in an order of their own.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Key {
+    ends: [End; 2],
+    protocol: u8,
+    vlan: u16,
+    class_of_service: u8,
+    interface: u32,
+}
+
+/// A flow. Of two of anything, the first is the initiator's.
+#[derive(Clone, Debug)]
+struct Flow {
+    first_packet: Sent,
+    ends: [End; 2],
+    icmp_type_code: Option<u16>,
+    was_heard: [bool; 2],
+    has_fin: [bool; 2],
+    has_ended: bool,
+    /// Clock at the last packet.
+    last: u64,
+    /// Clock when the open record began.
+    begin: u64,
+    open: [Side; 2],
+}
+
+impl Flow {
+    fn is_open(&self) -> bool {
+        self.open.iter().any(|side| side.packets > 0)
+    }
+}
+
+/// What the model says.
+pub struct Expected {
+    pub flows: Flows,
+    pub flows_created: u64,
+    pub fragments_without_ports: u64,
+    pub without_transport_header: u64,
+    pub snapped_packets: u64,
+}
+
+/// What tells flows apart: their key, and the time of their first packet.
+type Id = (Key, u64);
+
+pub struct Model {
+    config: MeterConfig,
+    clock: u64,
+    flows: BTreeMap<Key, Flow>,
+    /// First fragments: addresses, protocol and identification; ports, and the clock then.
+    datagrams: BTreeMap<(IpAddr, IpAddr, u8, u16), (u16, u16, u64)>,
+    records: Vec<(Id, Rec)>,
+    /// When each of them was due.
+    closed_at: Vec<u64>,
+    counts: Expected,
+}
+
+impl Model {
+    pub fn new(config: &MeterConfig) -> Self {
+        Self {
+            config: *config,
+            clock: 0,
+            flows: BTreeMap::new(),
+            datagrams: BTreeMap::new(),
+            records: Vec::new(),
+            closed_at: Vec::new(),
+            counts: Expected {
+                flows: Vec::new(),
+                flows_created: 0,
+                fragments_without_ports: 0,
+                without_transport_header: 0,
+                snapped_packets: 0,
+            },
+        }
+    }
+
+    pub fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    /// Number of records that were due before this time.
+    pub fn closed_before(&self, time: u64) -> u64 {
+        self.closed_at.iter().filter(|at| **at < time).count() as u64
+    }
+
+    pub fn packet(&mut self, sent: &Sent) {
+        self.clock = self.clock.max(sent.ts);
+        self.close_what_is_due();
+        if !sent.is_ip {
+            return;
+        }
+        let ports = self.ports(sent);
+        let [src, dst] = [(sent.src.0, ports.0), (sent.dst.0, ports.1)];
+        let fields = self.config.key;
+        let key = Key {
+            ends: [src.min(dst), src.max(dst)],
+            protocol: sent.protocol,
+            vlan: if fields.vlan { sent.vlan } else { 0 },
+            class_of_service: if fields.class_of_service { sent.class_of_service } else { 0 },
+            interface: if fields.interface { sent.interface } else { 0 },
+        };
+        let is_tcp = sent.protocol == protocol::TCP;
+        let flags = if is_tcp && sent.transport_octets() >= 14 { sent.flags } else { 0 };
+        let is_snapped = (sent.frame().len() as u64) < sent.wire_octets();
+        self.counts.snapped_packets += u64::from(is_snapped);
+
+        // A SYN that comes for an ended flow begins a new one.
+        if flags & SYN != 0
+            && flags & ACK == 0
+            && self.flows.get(&key).is_some_and(|flow| flow.has_ended)
+            && let Some(mut flow) = self.flows.remove(&key)
+        {
+            self.close(&key, &mut flow, EndReason::END_OF_FLOW, self.clock);
+        }
+        let flow = self.flows.entry(key).or_insert_with(|| {
+            self.counts.flows_created += 1;
+            let is_answer = if flags & SYN != 0 { flags & ACK != 0 } else { is_tcp && src.1 < 1024 && dst.1 >= 1024 };
+            let is_icmp = matches!(sent.protocol, protocol::ICMP | protocol::ICMPV6);
+            Flow {
+                first_packet: sent.clone(),
+                ends: if is_answer { [dst, src] } else { [src, dst] },
+                icmp_type_code: (is_icmp && sent.transport_octets() >= 2).then(|| u16::from_be_bytes(sent.icmp)),
+                was_heard: [false; 2],
+                has_fin: [false; 2],
+                has_ended: false,
+                last: 0,
+                begin: 0,
+                open: [Side::default(); 2],
+            }
+        });
+        let side = usize::from(src != flow.ends[0]);
+        if !flow.is_open() {
+            flow.begin = self.clock;
+        }
+        flow.last = self.clock;
+        flow.was_heard[side] = true;
+        flow.has_fin[side] |= flags & FIN != 0;
+        let has_fin_wherever_heard = (0..2).all(|side| flow.has_fin[side] || !flow.was_heard[side]);
+        flow.has_ended |= flags & RST != 0 || has_fin_wherever_heard;
+        let counted = &mut flow.open[side];
+        *counted = Side {
+            first: if counted.packets == 0 { sent.ts } else { counted.first.min(sent.ts) },
+            last: counted.last.max(sent.ts),
+            packets: counted.packets + 1,
+            octets: counted.octets + sent.ip_octets(),
+            flags: counted.flags | flags,
+        };
+    }
+
+    pub fn finish(mut self) -> Expected {
+        for (key, mut flow) in std::mem::take(&mut self.flows) {
+            self.close(&key, &mut flow, EndReason::FORCED, self.clock);
+        }
+        Expected { flows: by_flow(self.records), ..self.counts }
+    }
+
+    /// Source and destination port, as far as they can be known.
+    fn ports(&mut self, sent: &Sent) -> (u16, u16) {
+        const REMEMBERED: u64 = 60_000_000_000;
+        let has_ports = protocol::has_ports(sent.protocol);
+        let is_readable = has_ports && sent.transport_octets() >= 4;
+        let ports = if is_readable { (sent.src.1, sent.dst.1) } else { (0, 0) };
+        let datagram = |id| (sent.src.0, sent.dst.0, sent.protocol, id);
+        match sent.part {
+            Part::First(id) => {
+                self.datagrams.insert(datagram(id), (ports.0, ports.1, self.clock));
+            }
+            Part::Later(id) => match self.datagrams.get(&datagram(id)) {
+                Some(&(src, dst, at)) if self.clock - at <= REMEMBERED => return (src, dst),
+                _ => {
+                    self.counts.fragments_without_ports += 1;
+                    return ports;
+                }
+            },
+            Part::Whole => {}
+        }
+        self.counts.without_transport_header += u64::from(has_ports && !is_readable);
+        ports
+    }
+
+    fn close_what_is_due(&mut self) {
+        let nanos = |duration: std::time::Duration| duration.as_nanos() as u64;
+        let idle = nanos(self.config.idle_timeout).max(1);
+        let active = nanos(self.config.active_timeout);
+        for (key, mut flow) in std::mem::take(&mut self.flows) {
+            let (end, reason) = if flow.has_ended {
+                (flow.last + nanos(CLOSE_WAIT).min(idle), EndReason::END_OF_FLOW)
+            } else {
+                (flow.last + idle, EndReason::IDLE)
+            };
+            let cut = flow.begin + active;
+            if flow.is_open() && cut <= self.clock && cut < end {
+                self.close(&key, &mut flow, EndReason::ACTIVE, cut);
+            }
+            if end <= self.clock {
+                self.close(&key, &mut flow, reason, end);
+            } else {
+                self.flows.insert(key, flow);
+            }
+        }
+    }
+
+    fn close(&mut self, key: &Key, flow: &mut Flow, end_reason: EndReason, at: u64) {
+        let mut ends = flow.ends;
+        let mut sides = std::mem::take(&mut flow.open);
+        if sides.iter().all(|side| side.packets == 0) {
+            return;
+        }
+        // The initiator was never heard: the responder is the source.
+        if !flow.was_heard[0] {
+            ends.reverse();
+            sides.reverse();
+        }
+        let first = &flow.first_packet;
+        let record = |[src, dst]: [End; 2], sides| Rec {
+            key: FlowKey::new(src.0, dst.0, src.1, dst.1, key.protocol),
+            sides,
+            end_reason,
+            vlan: first.vlan,
+            class_of_service: first.class_of_service,
+            interface: first.interface,
+            icmp_type_code: flow.icmp_type_code,
+        };
+        let [forward, reverse] = sides;
+        let records = if self.config.uniflow {
+            let back = record([ends[1], ends[0]], [reverse, Side::default()]);
+            [record(ends, [forward, Side::default()]), back].into_iter().filter(|r| r.sides[0].packets > 0).collect()
+        } else {
+            vec![record(ends, sides)]
+        };
+        for record in records {
+            self.records.push(((key.clone(), first.ts), record));
+            self.closed_at.push(at);
+        }
+    }
+}
