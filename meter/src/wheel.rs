@@ -25,15 +25,15 @@ const FIRST: u32 = NONE - 1 - SPOKES as u32;
 pub struct Wheel {
     heads: Vec<u32>,
     links: Vec<Links>,
-    /// The second up to which spokes were passed, this one not included. `None` before the first packet.
-    second: Option<u64>,
+    /// The second up to which spokes were passed, this one not included.
+    second: u64,
 }
 
 impl Wheel {
     /// A wheel for slots below `capacity`.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { heads: vec![NONE; SPOKES], links: Vec::with_capacity(capacity), second: None }
+        Self { heads: vec![NONE; SPOKES], links: Vec::with_capacity(capacity), second: 0 }
     }
 
     /// Hangs a slot that hangs nowhere where `due` falls.
@@ -71,11 +71,11 @@ impl Wheel {
     /// looked at and hung again if they are not due. The clock never goes back.
     pub fn turn(&mut self, now: u64, slots: &mut Vec<u32>) {
         let to = now / 1_000_000_000;
-        let from = *self.second.get_or_insert(to);
+        let from = self.second;
         if to <= from {
             return;
         }
-        self.second = Some(to);
+        self.second = to;
         for second in from..to.min(from + SPOKES as u64) {
             let mut slot = std::mem::replace(&mut self.heads[spoke(second)], NONE);
             while let Some(links) = self.links.get(slot as usize) {
@@ -113,7 +113,16 @@ mod tests {
         assert_eq!(down, [2, 0]);
         wheel.hang(1, 105 * SECOND);
         wheel.turn(50 * SECOND, &mut down);
+        assert_eq!(down, [2, 0]);
         wheel.turn(100_000 * SECOND, &mut down);
         assert_eq!(down, [2, 0, 1]);
+    }
+
+    #[test]
+    fn a_slot_hung_before_the_first_turn_comes_down() {
+        let (mut wheel, mut down) = (Wheel::new(8), Vec::new());
+        wheel.hang(0, 30 * SECOND);
+        wheel.turn(31 * SECOND, &mut down);
+        assert_eq!(down, [0]);
     }
 }
