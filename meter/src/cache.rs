@@ -158,7 +158,8 @@ impl FlowCache {
         let is_full = entry.packets[direction.index()] == u32::MAX;
         if ended {
             self.wheel.take_down(slot);
-            self.wheel.hang(slot, self.now.saturating_add(nanos(CLOSE_WAIT).min(self.idle)));
+            let at = self.due(slot).map_or(self.now, |(at, _)| at);
+            self.wheel.hang(slot, at);
         }
         if is_full {
             self.cut(slot, EndReason::ACTIVE, counters, sink);
@@ -222,7 +223,8 @@ impl FlowCache {
     /// The wheel has come to a flow.
     fn look_again(&mut self, slot: u32, counters: &mut Metered, sink: &mut dyn RecordSink) {
         if let Some(at) = self.close_due(slot, counters, sink) {
-            self.wheel.hang(slot, at);
+            // A record that begins after this may be due before a silent flow is over.
+            self.wheel.hang(slot, at.min(self.now.saturating_add(self.active)));
         }
     }
 

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use weir_flow::{
-    EndReason,
+    EndReason, FlowRecord,
     tcp_flags::{ACK, RST, SYN},
 };
-use weir_metering::MeterConfig;
+use weir_metering::{MeterConfig, Share, Worker};
 
 use crate::{assert_nothing_lost, meter, sent::Sent};
 
@@ -32,6 +32,32 @@ fn a_record_that_was_due_before_a_syn_came_has_its_own_end_reason() {
     // Open from 1.0 s; due at 6.0 s by the active timeout, or at 6.5 s by CLOSE_WAIT.
     let sent = [(ACK, SECOND), (RST, 4_500_000_000), (SYN, 6_200_000_000)].map(|(f, ts)| Sent::tcp(false, f, ts));
     assert_eq!(reasons(&config, &sent), [[EndReason::FORCED], [EndReason::ACTIVE]]);
+}
+
+/// The number of records after each packet.
+fn records_so_far(config: &MeterConfig, sent: &[Sent]) -> Vec<u64> {
+    let mut worker = Worker::new(config, Share::ALL, |_: &FlowRecord<'_>| {});
+    let after = sent.iter().map(|sent| {
+        worker.packets(&[sent.packet(&sent.frame())]);
+        worker.ledger().metered.records_created
+    });
+    after.collect()
+}
+
+#[test]
+fn a_record_that_begins_after_a_cut_is_closed_in_time() {
+    let config = MeterConfig { active_timeout: Duration::from_secs(5), ..MeterConfig::default() };
+    // Cut at 6 s, goes on at 8 s, is cut at 13 s.
+    let sent = [(1, 1), (2, 7), (1, 8), (2, 9), (3, 14)].map(|(port, second)| Sent::udp(port, second * SECOND));
+    assert_eq!(records_so_far(&config, &sent), [0, 1, 1, 1, 3]);
+}
+
+#[test]
+fn an_ended_flow_is_cut_in_time() {
+    let config = MeterConfig { active_timeout: Duration::from_secs(5), ..MeterConfig::default() };
+    // Due at 6.0 s by the active timeout, before CLOSE_WAIT is over.
+    let [begin, end] = [(ACK, SECOND), (RST, 5_900_000_000)].map(|(flags, ts)| Sent::tcp(false, flags, ts));
+    assert_eq!(records_so_far(&config, &[begin, end, Sent::udp(1, 7 * SECOND)]), [0, 0, 1]);
 }
 
 #[test]
