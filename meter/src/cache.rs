@@ -238,7 +238,7 @@ impl FlowCache {
         };
         let decoded = &observed.decoded;
         let key = &decoded.key;
-        let from_responder = decoded.tcp.is_some()
+        let from_responder = key.protocol == protocol::TCP
             && (flags & (SYN | ACK) == SYN | ACK || (flags & SYN == 0 && key.src_port < 1024 && key.dst_port >= 1024));
         let now = self.now;
         if let Some(entry) = self.table.entry_mut(slot) {

@@ -61,6 +61,15 @@ fn an_ended_flow_is_cut_in_time() {
 }
 
 #[test]
+fn tcp_from_a_well_known_port_is_an_answer_even_where_its_flags_are_cut_off() {
+    let sent = Sent { cut: Some(4), ..Sent::tcp(true, ACK, SECOND) };
+    let question = Sent::tcp(false, ACK, 2 * SECOND);
+    let (_, flows) = meter(&MeterConfig::default(), 1, &[sent, question]);
+    let ports: Vec<_> = flows.iter().flatten().map(|r| (r.key.src_port, r.key.dst_port)).collect();
+    assert_eq!(ports, [(40_000, 80)]);
+}
+
+#[test]
 fn a_full_cache_gives_its_oldest_records_with_end_reason_5() {
     let config = MeterConfig { flows: 16, ..MeterConfig::default() };
     let sent: Vec<_> = (0..100).map(|port| Sent::udp(1000 + port, u64::from(port) * 1_000)).collect();
