@@ -79,8 +79,10 @@ impl<S: RecordSink> Worker<S> {
         for batch in packets.chunks(BATCH) {
             // Decode and hash all first: their memory is on its way while the others are decoded.
             let mut observed: [Option<Observed<'_>>; BATCH] = [None; BATCH];
+            let mut now = self.now;
             for (place, packet) in observed.iter_mut().zip(batch) {
-                *place = self.observe(packet);
+                now = now.max(packet.ts);
+                *place = self.observe(packet, now);
             }
             for (observed, packet) in observed.iter().zip(batch) {
                 if packet.ts > self.now {
@@ -100,9 +102,9 @@ impl<S: RecordSink> Worker<S> {
         (self.ledger, self.sink)
     }
 
-    /// Decodes a packet of this worker's share; what cannot be metered is counted by reason.
+    /// Decodes a packet of this worker's share; what cannot be metered is counted by reason. `now` is the clock.
     #[inline]
-    fn observe<'a>(&mut self, packet: &Packet<'a>) -> Option<Observed<'a>> {
+    fn observe<'a>(&mut self, packet: &Packet<'a>, now: Timestamp) -> Option<Observed<'a>> {
         let shards = self.share.of.get();
         let decoded = decode(packet);
         let owner = match &decoded {
@@ -129,8 +131,8 @@ impl<S: RecordSink> Worker<S> {
         metered.snapped_packets += u64::from(packet.data.len() < packet.wire_octets as usize);
         match decoded.fragment {
             Fragment::None => {}
-            Fragment::First { id } => self.fragments.remember(&decoded.key, id, packet.ts.as_nanos()),
-            Fragment::Later { id } => match self.fragments.recall(&decoded.key, id, packet.ts.as_nanos()) {
+            Fragment::First { id } => self.fragments.remember(&decoded.key, id, now.as_nanos()),
+            Fragment::Later { id } => match self.fragments.recall(&decoded.key, id, now.as_nanos()) {
                 Some(key) => decoded.key = key,
                 None => metered.fragments_without_ports += 1,
             },

@@ -9,7 +9,10 @@ use weir_flow::{
 };
 use weir_metering::{MeterConfig, Share, Worker};
 
-use crate::{assert_nothing_lost, meter, sent::Sent};
+use crate::{
+    assert_nothing_lost, meter,
+    sent::{Part, Sent},
+};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -67,6 +70,15 @@ fn tcp_from_a_well_known_port_is_an_answer_even_where_its_flags_are_cut_off() {
     let (_, flows) = meter(&MeterConfig::default(), 1, &[sent, question]);
     let ports: Vec<_> = flows.iter().flatten().map(|r| (r.key.src_port, r.key.dst_port)).collect();
     assert_eq!(ports, [(40_000, 80)]);
+}
+
+#[test]
+fn a_first_fragment_is_remembered_by_the_clock() {
+    let part = |part, second| Sent { part, ..Sent::udp(7, second * SECOND) };
+    // The clock stands at 200 s; the fragments have timestamps out of order, and more than a minute apart.
+    let sent = [part(Part::Whole, 200), part(Part::First(1), 50), part(Part::Later(1), 150)];
+    let (ledger, _) = meter(&MeterConfig::default(), 1, &sent);
+    assert_eq!((ledger.metered.flows_created, ledger.metered.fragments_without_ports), (1, 0));
 }
 
 #[test]
