@@ -3,6 +3,7 @@
 //! whatever comes, and however little room there is.
 
 mod oracle;
+mod properties;
 mod rules;
 mod sent;
 

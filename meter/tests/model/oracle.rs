@@ -118,12 +118,15 @@ pub struct Expected {
 /// What tells flows apart: their key, and the time of their first packet.
 type Id = (Key, u64);
 
+/// Addresses, protocol and identification of a fragmented datagram.
+type Datagram = (IpAddr, IpAddr, u8, u16);
+
 pub struct Model {
     config: MeterConfig,
     clock: u64,
     flows: BTreeMap<Key, Flow>,
-    /// First fragments: addresses, protocol and identification; ports, and the clock then.
-    datagrams: BTreeMap<(IpAddr, IpAddr, u8, u16), (u16, u16, u64)>,
+    /// First fragments: their ports, and the clock then.
+    datagrams: BTreeMap<Datagram, (u16, u16, u64)>,
     records: Vec<(Id, Rec)>,
     /// When each of them was due.
     closed_at: Vec<u64>,
