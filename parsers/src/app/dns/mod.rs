@@ -14,8 +14,9 @@
 //! - **Bounds**: 32 questions, 16 KiB of a message (the rest is passed over), 64 compression pointers in a name, each of which
 //!   must point backwards; 32 open transactions.
 //! - **Updates** (RFC 2136) ask nothing: identifier and response code only.
-//! - **Odd input**: a question with a bad name in a message that is whole otherwise has no name; a record with bad data is given in generic form, a record with a bad owner name gives its address only;
-//!   a message that ends early gives what came before. Eight bad messages in a row end the flow.
+//! - **Odd input**: a question with a bad name in a message that is whole otherwise has no name; a record with bad data is
+//!   given in generic form, one with a bad owner name gives its address only; a message that ends early gives what came
+//!   before. Eight bad messages in a row end the flow, and so do missing octets of a stream.
 //! - **Fields**: all of `weir_flow::app::Dns`.
 //! - **Fixtures**: hand-made messages in `tests.rs`; messages made at random and read by the crate `dns-parser` as well;
 //!   any split of a stream in `tests/splits_dns_tls.rs`.
@@ -50,8 +51,6 @@ const CLASS_IN: u16 = 1;
 /// Reads DNS messages of one flow.
 #[derive(Debug, Default)]
 pub struct Parser {
-    /// After missing octets of a stream: the start of the next message is being looked for.
-    lost: [bool; 2],
     /// Bad messages in a row.
     bad: u8,
     last: Last,
@@ -115,15 +114,6 @@ impl super::Parser for Parser {
             let read = self.message(input.bytes, input.bytes.len(), transactions);
             return self.judge(read, Step::Consumed(input.bytes.len()));
         }
-        let lost = &mut self.lost[input.direction.index()];
-        if *lost {
-            let Some((len, rest)) = split_length(input.bytes) else { return Step::More };
-            match message::begins(rest.get(..len).unwrap_or(rest), true) {
-                Probe::Yes => *lost = false,
-                Probe::No => return self.judge(false, Step::Consumed(input.bytes.len())),
-                Probe::More => return Step::More,
-            }
-        }
         let Some((len, rest)) = split_length(input.bytes) else { return Step::More };
         let wanted = len.min(MAX_MESSAGE);
         if rest.len() < wanted && !input.snapped {
@@ -134,13 +124,12 @@ impl super::Parser for Parser {
         self.judge(read, step)
     }
 
-    fn gap(&mut self, direction: Direction) -> AfterGap {
-        self.lost[direction.index()] = true;
-        AfterGap::Resume
+    fn gap(&mut self, _: Direction) -> AfterGap {
+        // Nothing marks the beginning of a message but the length of the one before.
+        AfterGap::Done
     }
 
     fn clear(&mut self) {
-        self.lost = [false; 2];
         self.bad = 0;
         self.last.opened = 0;
     }

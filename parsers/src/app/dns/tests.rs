@@ -272,7 +272,7 @@ fn junk_between_messages_is_passed_over_until_it_is_too_much() {
 }
 
 #[test]
-fn a_stream_goes_on_after_a_long_message_and_after_a_gap() {
+fn a_stream_goes_on_after_a_long_message_and_ends_with_a_gap() {
     let mut long = response(1);
     long.extend(record(10, &[0; 60_000]));
     let mut flow = Flow::new(53, Transport::Stream);
@@ -282,18 +282,14 @@ fn a_stream_goes_on_after_a_long_message_and_after_a_gap() {
     }
     let mut second = QUERY.to_vec();
     second[1] = 0x35;
-    flow.feed(Direction::Forward, &framed(&second));
+    assert_eq!(flow.feed(Direction::Forward, &framed(&second)), Feed::More);
     flow.session.gap(Direction::Reverse, 17);
-    flow.feed(Direction::Reverse, &[0xff; 30]); // the rest of a message whose start is missing
-    let mut answer = response(1);
-    answer[1] = 0x35;
-    answer.extend(record(1, &[192, 0, 2, 1]));
-    flow.feed(Direction::Reverse, &framed(&answer));
+    assert!(flow.session.is_done());
     let found = flow.finish();
     assert_eq!(found.len(), 2);
     // The one record of the first is longer than what is looked at.
     assert_eq!((found[0].response_code, texts(&found[0])), (Some(0), vec![]));
-    assert_eq!(found[1].answer_ipv4.as_slice(), [[192, 0, 2, 1]]);
+    assert_eq!(found[1].response_code, None);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! Parsed: request line, status line, and a few header fields; message framing (RFC 9112 section 6: Content-Length, chunked,
 //! until close, no body), so that every message of a connection is found, pipelined ones too. Responses belong to the
 //! oldest request that has none; 1xx are not final. A response without a request opens a transaction of its own.
-//! After a 2xx to CONNECT and after 101 another protocol begins, and is recognised anew.
+//! After a 2xx to CONNECT only TLS is looked for; after 101 another protocol begins, and is recognised anew.
 //!
 //! Not parsed: bodies, trailers, HTTP/0.9, HTTP/2 (its preface is not taken for HTTP/1), SSDP and other HTTP over UDP,
 //! credentials (Authorization, Cookie, and user information in targets' authority is not taken for a host).
@@ -43,6 +43,8 @@ enum Next {
     Chunk,
     /// What follows the last chunk, up to an empty line.
     Trailer,
+    /// What a proxy passes on after CONNECT.
+    Tunnel,
     /// Unknown: a message begins at the start of some line.
     Lost {
         /// At the start of a line, as far as is known.
@@ -88,6 +90,7 @@ impl super::Parser for Parser {
             Next::Message => self.message(input, transactions),
             Next::Chunk => self.chunk(input, transactions),
             Next::Trailer => self.trailer(input, transactions),
+            Next::Tunnel => tunnel(input),
             Next::Lost { at_line } => self.lost(input, at_line, transactions),
         }
     }
@@ -108,7 +111,7 @@ impl Parser {
         match shape(input.bytes, input.snapped) {
             Shape::More => return Step::More,
             // The response to CONNECT was not seen; the tunnel is there nevertheless.
-            Shape::Neither if self.connecting == Some(input.direction) => return Step::Handover(0),
+            Shape::Neither if self.connecting == Some(input.direction) => return tunnel(input),
             Shape::Neither => return self.lost(input, false, transactions),
             Shape::Request | Shape::Response => {}
         }
@@ -135,7 +138,11 @@ impl Parser {
                 self.next[input.direction.index()] = Next::Chunk;
                 Step::Consumed(bytes.len())
             }
-            After::Tunnel => Step::Handover(bytes.len()),
+            After::Tunnel => {
+                self.next = [Next::Tunnel; 2];
+                Step::Consumed(bytes.len())
+            }
+            After::Upgrade => Step::Handover(bytes.len()),
         }
     }
 
@@ -198,7 +205,7 @@ impl Parser {
         unfold(&mut http.server, head.server);
         let method = http.request_method.as_bytes();
         match status {
-            101 => After::Tunnel,
+            101 => After::Upgrade,
             200..300 if method == b"CONNECT" => After::Tunnel,
             204 | 304 => After::Message,
             _ if method == b"HEAD" => After::Message,
@@ -273,6 +280,13 @@ enum After {
     Body(u64),
     Chunks,
     Tunnel,
+    Upgrade,
+}
+
+/// In a tunnel only TLS is looked for: it is what proxies are asked to pass on.
+fn tunnel(input: Input<'_>) -> Step {
+    const HANDSHAKE: u8 = 22;
+    if input.bytes.first() == Some(&HANDSHAKE) { Step::Handover(0) } else { Step::Done }
 }
 
 fn unfold<const MAX: usize>(text: &mut Text<MAX>, value: &[u8]) {

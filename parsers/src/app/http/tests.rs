@@ -144,14 +144,16 @@ fn after_missing_octets_a_message_is_found_at_the_start_of_a_line() {
 }
 
 #[test]
-fn tunnels_are_handed_over() {
+fn tls_in_a_tunnel_is_handed_over_and_all_of_an_upgrade() {
     let mut c = Connection::new();
     c.all(Forward, b"CONNECT a:443 HTTP/1.1\r\n\r\n");
     let refused = b"HTTP/1.1 407 x\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(c.step(Reverse, refused), Step::Consumed(refused.len()));
     c.all(Forward, b"CONNECT a:443 HTTP/1.1\r\n\r\n");
     let granted = b"HTTP/1.1 200 x\r\n\r\n";
-    assert_eq!(c.step(Reverse, &[&granted[..], b"\x16\x03"].concat()), Step::Handover(granted.len()));
+    assert_eq!(c.step(Reverse, &[&granted[..], b"\x16\x03"].concat()), Step::Consumed(granted.len()));
+    assert_eq!(c.step(Reverse, b"\x16\x03"), Step::Handover(0));
+    assert_eq!(c.step(Forward, b"EHLO x\r\n"), Step::Done);
     let mut c = Connection::new();
     c.all(Forward, b"CONNECT a:443 HTTP/1.1\r\n\r\n");
     assert_eq!(c.step(Forward, b"\x16\x03\x01"), Step::Handover(0));

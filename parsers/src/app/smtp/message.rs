@@ -21,8 +21,6 @@ pub(super) struct HeaderSection {
     /// The field that a folded line would continue.
     field: Option<Recorded>,
     has_ended: bool,
-    /// The last line was only the beginning of one.
-    is_torn: bool,
 }
 
 impl HeaderSection {
@@ -30,20 +28,9 @@ impl HeaderSection {
         self.has_ended
     }
 
-    /// Says that the last line goes on with the next.
-    pub(super) fn set_torn(&mut self, is_torn: bool) {
-        self.is_torn = is_torn;
-    }
-
     /// Takes the next line, which may be the one that ends the section.
     pub(super) fn line(&mut self, line: &[u8], smtp: &mut Smtp) {
         if self.has_ended {
-            return;
-        }
-        if std::mem::take(&mut self.is_torn) {
-            if let Some(field) = self.field {
-                field.of(smtp).extend(line);
-            }
             return;
         }
         if line::is_folded(line) {

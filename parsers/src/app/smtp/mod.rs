@@ -6,7 +6,7 @@
 //! connection without a mail is one transaction. The name given with HELO belongs to every mail of the connection.
 //! After the reply 220 to STARTTLS another protocol begins, and is recognised anew.
 //!
-//! Not parsed: message bodies and MIME parts, parameters of commands other than paths and names, texts of replies, what is
+//! Not parsed: message bodies and MIME parts, messages sent in chunks with BDAT (skipped), parameters of commands other than paths and names, texts of replies, what is
 //! no known command. Credentials are never recorded: what answers a challenge of AUTH is passed over, and so are the parameters
 //! of AUTH.
 //!
@@ -14,7 +14,7 @@
 //! passed over up to the terminating dot or the server's reply.
 //!
 //! Bounds: a line is read up to `MAX_LINE` octets, the rest of it is passed over. Bodies are passed over octet by octet,
-//! since only a dot ends them, but with BDAT, where they are skipped.
+//! since only a dot ends them.
 //!
 //! Fields: all of `weir_flow::app::Smtp`.
 //!
@@ -70,8 +70,8 @@ enum Sending {
         /// Within the lines of its header section.
         in_header: bool,
     },
-    /// A chunk after BDAT, while its header section has not ended.
-    Chunk { left: u64 },
+    /// A chunk of unknown size: where the next command begins cannot be told.
+    Unknown,
 }
 
 /// State of one connection.
@@ -134,7 +134,7 @@ impl super::Parser for Parser {
         if self.client == Some(input.direction) {
             match self.sending {
                 Sending::Message { in_header: false } => return self.body(input),
-                Sending::Chunk { left } => return self.chunk(input, left, transactions),
+                Sending::Unknown => return Step::Consumed(input.bytes.len()),
                 Sending::Commands | Sending::Message { in_header: true } => {}
             }
         }
@@ -171,7 +171,7 @@ impl super::Parser for Parser {
             self.message_torn = true;
             self.sending = match self.sending {
                 Sending::Message { .. } => Sending::Message { in_header: false },
-                Sending::Commands | Sending::Chunk { .. } => {
+                Sending::Commands | Sending::Unknown => {
                     self.data_asked = true;
                     Sending::Commands
                 }
@@ -195,6 +195,11 @@ impl Parser {
         if command == b"MAIL" && self.mail_seen {
             self.next_mail(transactions);
         }
+        let chunk = if command == b"BDAT" { chunk(parameter) } else { None };
+        if command == b"BDAT" && chunk.is_none() {
+            self.sending = Sending::Unknown;
+            return Step::Consumed(len);
+        }
         let Some(smtp) = self.current(transactions) else { return Step::Consumed(len) };
         smtp.command.push_new(command);
         match command {
@@ -213,10 +218,13 @@ impl Parser {
                 }
             }
             b"DATA" => self.begin_message(),
-            b"BDAT" => return self.begin_chunk(parameter, len),
             _ => {}
         }
-        Step::Consumed(len)
+        // The chunk follows at once.
+        let Some((size, is_last)) = chunk else { return Step::Consumed(len) };
+        self.message_ended = is_last;
+        self.message_torn = false;
+        Step::Skip(size.saturating_add(len as u64))
     }
 
     fn reply(&mut self, line: &[u8], len: usize, transactions: &mut Transactions<Smtp>) -> Step {
@@ -332,51 +340,16 @@ impl Parser {
         self.in_line[input.direction.index()] = at < input.bytes.len();
         Step::Consumed(input.bytes.len())
     }
+}
 
-    /// BDAT: the chunk follows at once (RFC 3030 section 2).
-    fn begin_chunk(&mut self, parameter: &[u8], line: usize) -> Step {
-        let mut words = parameter.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
-        let size = words.next().and_then(|w| str::from_utf8(w).ok()).filter(|w| w.bytes().all(|b| b.is_ascii_digit()));
-        let Some(size) = size.and_then(|s| s.parse::<u64>().ok()) else { return Step::Consumed(line) };
-        let is_last = match words.next() {
-            None => false,
-            Some(word) if word.eq_ignore_ascii_case(b"LAST") => true,
-            Some(_) => return Step::Consumed(line),
-        };
-        self.message_ended = is_last;
-        self.message_torn = false;
-        if size == 0 {
-            return Step::Consumed(line);
-        }
-        if self.header.has_ended() {
-            return Step::Skip(size.saturating_add(line as u64));
-        }
-        self.sending = Sending::Chunk { left: size };
-        Step::Consumed(line)
-    }
-
-    /// One line of the header section within a chunk.
-    fn chunk(&mut self, input: Input<'_>, left: u64, transactions: &mut Transactions<Smtp>) -> Step {
-        let most = usize::try_from(left).unwrap_or(usize::MAX);
-        let part = input.bytes.get(..most).unwrap_or(input.bytes);
-        let within = part.get(..MAX_LINE).unwrap_or(part);
-        let (line, len) = match line::first(within) {
-            Some(line) => line,
-            // A line that goes on in the next chunk, or beyond what is read of it.
-            None if within.len() as u64 == left || within.len() == MAX_LINE => (within, within.len()),
-            None => return Step::More,
-        };
-        let goes_on = line.len() == len;
-        if let Some(smtp) = self.current(transactions) {
-            self.header.line(line, smtp);
-        }
-        self.header.set_torn(goes_on);
-        let left = left.saturating_sub(len as u64);
-        self.sending = if left == 0 || self.header.has_ended() { Sending::Commands } else { Sending::Chunk { left } };
-        match self.sending {
-            Sending::Commands if left > 0 => Step::Skip(left.saturating_add(len as u64)),
-            _ => Step::Consumed(len),
-        }
+/// Size of a chunk, and whether it is the last (RFC 3030 section 2).
+fn chunk(parameter: &[u8]) -> Option<(u64, bool)> {
+    let mut words = parameter.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
+    let size = words.next().filter(|w| w.iter().all(u8::is_ascii_digit))?;
+    let size = str::from_utf8(size).ok()?.parse().ok()?;
+    match words.next() {
+        None => Some((size, false)),
+        Some(word) => word.eq_ignore_ascii_case(b"LAST").then_some((size, true)),
     }
 }
 

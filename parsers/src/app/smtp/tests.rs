@@ -159,19 +159,17 @@ fn refused_data_is_no_message() {
 #[test]
 fn chunks() {
     let mut c = Connection::new();
+    // What is in a chunk is no command.
     c.client("MAIL FROM:<a@x>\nBDAT 10\nSubject: sBDAT 12\n\n\n\nDATA\nBDAT 0 LAST\nQUIT\n");
     let found = c.finish();
     assert_eq!(commands(&found[0]), ["MAIL", "BDAT", "QUIT"]);
-    assert_eq!(found[0].subject.as_bytes(), b"s");
     // A length that lies is believed, and costs nothing.
     let mut c = Connection::new();
-    c.client("BDAT 18446744073709551615\n");
-    assert_eq!(c.step(Forward, b"A: b\r\n"), Step::Consumed(6));
-    assert_eq!(c.step(Forward, b"\r\nxxxx"), Step::Skip(u64::MAX - 6));
-    // One that is no number is a command like others.
+    assert_eq!(c.step(Forward, b"BDAT 18446744073709551615\r\n"), Step::Skip(u64::MAX));
+    // After one that is no number, nobody knows where the next command begins.
     let mut c = Connection::new();
-    c.client("BDAT -1\nBDAT 99999999999999999999\nBDAT 5 FIRST\nNOOP\n");
-    assert_eq!(commands(&c.finish()[0]), ["BDAT", "NOOP"]);
+    c.client("EHLO x\nBDAT -1\nBDAT 99999999999999999999\nBDAT 5 FIRST\nNOOP\n");
+    assert_eq!(commands(&c.finish()[0]), ["EHLO"]);
 }
 
 #[test]
