@@ -19,6 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE / "record"))
 import lab  # noqa: E402
+import office  # noqa: E402, F401  (it adds its target)
 from targets import TARGETS  # noqa: E402
 
 
@@ -36,7 +37,7 @@ def record(name, out, judge):
     target = TARGETS[name]
     path = out / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    rc = subprocess.run(lab.enter([sys.executable, str(HERE / "record.py"), "--inside", name, str(path.resolve())])).returncode
+    rc = subprocess.run(lab.enter([sys.executable, str(HERE / "record.py"), "--inside", name, str(path.resolve())]), preexec_fn=lab.die_with_parent).returncode
     if rc:
         print(f"{name}: failed", file=sys.stderr)
         return False

@@ -6,6 +6,7 @@ reach the machine's network, and when its first process ends, for whatever reaso
 and removes every interface, mount and temporary file that belonged to it. There is nothing to clean up by hand.
 """
 import contextlib
+import ctypes
 import ipaddress
 import os
 import pathlib
@@ -23,10 +24,10 @@ PACKAGES = {
     "chronyd": "chrony", "curl": "curl", "dig": "bind9-dnsutils", "ethtool": "ethtool", "ip": "iproute2",
     "ncat": "ncat", "nginx": "nginx-light", "nmap": "nmap", "nsd": "nsd", "ntpdig": "ntpsec-ntpdig",
     "openssl": "openssl", "ping": "iputils-ping", "pppoe": "pppoe", "pppoe-server": "pppoe", "sipp": "sip-tester",
-    "ss": "iproute2", "swaks": "swaks", "tcpdump": "tcpdump", "unbound": "unbound", "unshare": "util-linux",
+    "ss": "iproute2", "sysctl": "procps", "swaks": "swaks", "tcpdump": "tcpdump", "unbound": "unbound", "unshare": "util-linux",
     "/usr/lib/usrsctp/client": "libusrsctp-examples", "/usr/lib/usrsctp/discard_server": "libusrsctp-examples",
 }
-BASE = ["ethtool", "ip", "ss", "tcpdump", "unshare"]
+BASE = ["ethtool", "ip", "ss", "sysctl", "tcpdump", "unshare"]
 
 
 def find(program):
@@ -45,6 +46,11 @@ def missing(programs):
 def enter(argv):
     """Command line that runs `argv` as first process of a fresh lab."""
     return [find("unshare"), "--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", *argv]
+
+
+def die_with_parent():
+    """For the process that `enter` starts: the lab goes when the program that asked for it goes, killed or not."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Lab:

@@ -26,7 +26,7 @@ class Handler:
 
 
 def authenticate(server, session, envelope, mechanism, data):
-    return AuthResult(success=data.login == b"alice")
+    return AuthResult(success=data.login == b"alice", handled=False)  # the library writes the reply
 
 
 async def main():
