@@ -219,6 +219,30 @@ fn a_wrong_key_in_the_configuration_is_refused() {
     assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), Config::default());
 }
 
+#[test]
+fn the_documentation_names_every_parameter_with_its_default() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/detectors.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut checked = 0;
+    let config = serde_json::to_value(Config::default()).unwrap();
+    let mut sections: Vec<_> = config.as_object().unwrap().iter().collect();
+    while let Some((section, value)) = sections.pop() {
+        for (name, value) in value.as_object().unwrap() {
+            if value.is_object() {
+                sections.push((name, value));
+                continue;
+            }
+            let default = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let row = format!("| `{name}` | {default} |");
+            // Lists and switches have no row with a default.
+            let known = if value.is_array() || value.is_boolean() { text.contains(name) } else { text.contains(&row) };
+            assert!(known, "{section}: {row}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 30, "{checked}");
+}
+
 fn counters() -> impl Strategy<Value = Counters> {
     let number = || prop_oneof![0..4_u64, 0..10_000_u64, any::<u64>()];
     let time = || prop_oneof![8 => (0..7_200_000_u64).prop_map(at), 1 => any::<u64>().prop_map(Timestamp::from_nanos)];

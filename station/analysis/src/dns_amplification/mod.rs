@@ -502,6 +502,11 @@ impl DnsAmplification {
         }
         let rate = sampling(record);
         let has_reverse = reverse.packets > 0;
+        let (first, last) = if has_reverse {
+            (forward.first.min(reverse.first), forward.last.max(reverse.last))
+        } else {
+            (forward.first, forward.last)
+        };
         let exchange = |query: bool| {
             let (queries, responses) = if query { (&forward, &reverse) } else { (&reverse, &forward) };
             let (server, client, port) = if query {
@@ -521,8 +526,8 @@ impl DnsAmplification {
                     response_packets: responses.packets.saturating_mul(rate),
                     response_octets: responses.octets.saturating_mul(rate),
                 },
-                first: if has_reverse { forward.first.min(reverse.first) } else { forward.first.min(forward.last) },
-                last: if has_reverse { forward.last.max(reverse.last) } else { forward.last },
+                first: first.min(last),
+                last,
                 rate,
             }
         };
