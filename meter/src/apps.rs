@@ -103,6 +103,8 @@ impl Apps {
             Some(index) => index,
             None if self.slab.len() < self.capacity => {
                 self.slab.push(App::default());
+                // Nothing is free now; later all may be.
+                self.free.reserve(self.slab.capacity());
                 u32::try_from(self.slab.len() - 1).unwrap_or(UNWANTED)
             }
             None => return UNWANTED,
