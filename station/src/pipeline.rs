@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What records go through behind the collecting process: store, then analysis.
+
+use std::{
+    fs::File,
+    io::BufWriter,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use weir_analysis::{AlertSink, Config, Engine, Fanout, Lines};
+use weir_flow::{FlowRecord, RecordSink, Timestamp};
+use weir_store::{StoreCounters, StoreWriter, WriterOptions};
+
+/// Name of this installation in IDEA messages.
+pub const NODE: &str = "weir";
+
+/// Stores and judges records.
+pub struct Pipeline {
+    store: StoreWriter,
+    engine: Option<Engine>,
+}
+
+impl Pipeline {
+    /// A pipeline into the store at `data`; with `detect`, alerts go to files beside it.
+    ///
+    /// # Errors
+    ///
+    /// If the store or the files cannot be opened.
+    pub fn open(data: &Path, detect: bool) -> anyhow::Result<Self> {
+        let store = StoreWriter::open(data, WriterOptions::default())
+            .with_context(|| format!("cannot open the store at {}", data.display()))?;
+        let engine = if detect {
+            let mut engine = Engine::new(&Config::default(), Box::new(Fanout(alert_files(data)?)));
+            engine.set_wall_clock(Some(now()));
+            Some(engine)
+        } else {
+            None
+        };
+        Ok(Self { store, engine })
+    }
+
+    /// Time passes: what is in memory goes to disk, attacks that are over are ended.
+    pub fn tick(&mut self) {
+        // The writer counts what it could not write, and keeps the error for whoever closes it.
+        let _ = self.store.flush();
+        if let Some(engine) = &mut self.engine {
+            let now = now();
+            engine.set_wall_clock(Some(now));
+            engine.tick(now);
+        }
+    }
+
+    /// Ends all attacks and closes the store.
+    ///
+    /// # Errors
+    ///
+    /// If something could not be written.
+    pub fn close(mut self) -> anyhow::Result<StoreCounters> {
+        if let Some(engine) = &mut self.engine {
+            engine.finish();
+        }
+        Ok(self.store.close()?)
+    }
+}
+
+impl RecordSink for Pipeline {
+    fn record(&mut self, record: &FlowRecord<'_>) {
+        // Counted and kept by the writer, as above.
+        let _ = self.store.append(record);
+        if let Some(engine) = &mut self.engine {
+            engine.record(record);
+        }
+    }
+}
+
+/// `alerts.jsonl` and `alerts.idea.jsonl` in a folder; what is there is kept.
+///
+/// # Errors
+///
+/// If they cannot be opened.
+pub fn alert_files(folder: &Path) -> anyhow::Result<Vec<Box<dyn AlertSink>>> {
+    let open = |name: &str| {
+        let path = folder.join(name);
+        let file = File::options().create(true).append(true).open(&path);
+        file.map(BufWriter::new).with_context(|| format!("cannot write {}", path.display()))
+    };
+    Ok(vec![Box::new(Lines::json(open("alerts.jsonl")?)), Box::new(Lines::idea(open("alerts.idea.jsonl")?, NODE))])
+}
+
+/// The wall clock.
+pub fn now() -> Timestamp {
+    Timestamp::ZERO.after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
