@@ -35,17 +35,19 @@ pub(super) fn shape(bytes: &[u8], is_all: bool) -> Shape {
         Shape::More if is_all => return Shape::Neither,
         told => return told,
     }
-    if let Some((line, _)) = line::first(bytes) {
-        return if RequestLine::parse(line).is_some() { Shape::Request } else { Shape::Neither };
-    }
-    let end = bytes.iter().position(|&b| b == b' ');
-    let method = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+    let line = line::first(bytes).map(|(line, _)| line);
+    let beginning = line.unwrap_or(bytes);
+    let end = beginning.iter().position(|&b| b == b' ');
+    let method = beginning.get(..end.unwrap_or(beginning.len())).unwrap_or_default();
     if !is_method(method) {
         return Shape::Neither;
     }
-    let target = bytes.get(method.len() + 1..).unwrap_or_default();
+    let target = beginning.get(method.len() + 1..).unwrap_or_default();
     if target.iter().any(|&b| b.is_ascii_control() && b != b'\r') {
         return Shape::Neither;
+    }
+    if let Some(line) = line {
+        return if RequestLine::parse(line).is_some() { Shape::Request } else { Shape::Neither };
     }
     match is_all {
         false => Shape::More,

@@ -220,8 +220,13 @@ fn the_host_of_an_absolute_target() {
 
 #[test]
 fn the_shape_of_a_beginning_does_not_change() {
-    let messages: [&[u8]; 4] =
-        [b"GET / HTTP/1.1\r\nHost: a\r\n", b"HTTP/1.1 200 OK\r\n", b"GET nothing\r\n", b"EHLO x\r\n"];
+    let messages: [&[u8]; 5] = [
+        b"GET / HTTP/1.1\r\nHost: a\r\n",
+        b"GET /a\x0eb HTTP/1.1\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"GET nothing\r\n",
+        b"EHLO x\r\n",
+    ];
     for message in messages {
         let mut told = Shape::More;
         for end in 1..=message.len() {
