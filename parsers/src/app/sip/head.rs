@@ -27,21 +27,22 @@ pub(super) fn shape(bytes: &[u8], is_all: bool) -> Shape {
         return Shape::More;
     }
     let is_all = is_all || bytes.len() == MAX_SHAPE;
-    if let Some((line, _)) = line::first(bytes) {
-        return if Start::parse(line).is_some() { Shape::Message } else { Shape::None };
-    }
-    let may_be_response = bytes.iter().zip(VERSION).all(|(b, v)| b == v);
-    let method = bytes.split(|&b| b == b' ').next().unwrap_or_default();
-    let uri = bytes.get(method.len() + 1..).unwrap_or_default();
+    let line = line::first(bytes).map(|(line, _)| line);
+    let beginning = line.unwrap_or(bytes);
+    let may_be_response = beginning.iter().zip(VERSION).all(|(b, v)| b == v);
+    let method = beginning.split(|&b| b == b' ').next().unwrap_or_default();
+    let uri = beginning.get(method.len() + 1..).unwrap_or_default();
     let may_be_request = is_method(method) && !uri.iter().any(|b| b.is_ascii_control() && *b != b'\r');
-    match is_all {
+    match (line, is_all) {
         _ if !may_be_request && !may_be_response => Shape::None,
-        false => Shape::More,
+        (Some(line), _) if Start::parse(line).is_some() => Shape::Message,
+        (Some(_), _) => Shape::None,
+        (None, false) => Shape::More,
         // A Request-URI that is longer than what is looked at.
-        true if may_be_request && [&b"sip:"[..], b"sips:", b"tel:"].iter().any(|s| uri.starts_with(s)) => {
+        (None, true) if may_be_request && [&b"sip:"[..], b"sips:", b"tel:"].iter().any(|s| uri.starts_with(s)) => {
             Shape::Message
         }
-        true => Shape::None,
+        (None, true) => Shape::None,
     }
 }
 

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 use weir_flow::app::Sip;
 
-use super::{MAX_HEAD, Parser, first_value, is_keep_alive, uri};
+use super::{
+    MAX_HEAD, Parser, first_value,
+    head::{Shape, shape},
+    is_keep_alive, uri,
+};
 use crate::app::{
     AfterGap,
     Direction::{Forward, Reverse},
@@ -157,4 +161,23 @@ fn addresses() {
         assert_eq!(uri(value.as_bytes()).escape_ascii().to_string(), expected.as_bytes().escape_ascii().to_string());
     }
     assert_eq!(first_value(b"<sip:a,b>;x=\",\" , <sip:c>"), b"<sip:a,b>;x=\",\"");
+}
+
+#[test]
+fn the_shape_of_a_beginning_does_not_change() {
+    let messages: [&[u8]; 4] = [
+        b"INVITE sip:b@example.org SIP/2.0\r\nVia: x\r\n",
+        b"INVITE sip:b\x7f@example.org SIP/2.0\r\n",
+        b"SIP/2.0 200 OK\r\n",
+        b"SIP to me\r\n",
+    ];
+    for message in messages {
+        let mut told = Shape::More;
+        for end in 1..=message.len() {
+            let now = shape(&message[..end], false);
+            assert!(told == Shape::More || told == now, "{} at {end}", message.escape_ascii());
+            told = now;
+        }
+        assert_ne!(told, Shape::More);
+    }
 }
