@@ -392,7 +392,8 @@ fn reply_code(line: &[u8]) -> Option<(u16, bool)> {
 
 /// A server speaks: its greeting, or, where the port says so, any reply.
 fn probe_reply(input: Input<'_>, line: Option<&[u8]>) -> Probe {
-    let bytes = line.unwrap_or(input.bytes);
+    // A CR may be half of the line's end.
+    let bytes = line.unwrap_or_else(|| input.bytes.strip_suffix(b"\r").unwrap_or(input.bytes));
     let is_cut = line.is_none() && !input.snapped;
     if bytes.len() < 4 && is_cut {
         let fits = bytes.iter().zip([b'2'..=b'5', b'0'..=b'9', b'0'..=b'9']).all(|(b, range)| range.contains(b));
@@ -415,7 +416,9 @@ fn probe_command(input: Input<'_>, line: Option<&[u8]>) -> Probe {
     let bytes = line.unwrap_or(input.bytes);
     let is_cut = line.is_none() && !input.snapped;
     let starts = |start: &[u8]| bytes.get(..start.len()).is_some_and(|b| b.eq_ignore_ascii_case(start));
-    if TELLING.iter().any(|t| starts(t)) || (line.is_some() && input.hinted && split_command(bytes).is_some()) {
+    // Nothing begins with white space that is not known by its first octets.
+    let is_command = || bytes.first().is_some_and(u8::is_ascii_alphabetic) && split_command(bytes).is_some();
+    if TELLING.iter().any(|t| starts(t)) || (line.is_some() && input.hinted && is_command()) {
         return Probe::Yes;
     }
     let may_become =

@@ -222,3 +222,18 @@ fn junk_is_passed_over() {
     assert_eq!(commands(&found[0]), ["EHLO", "MAIL", "RCPT"]);
     assert_eq!(found[0].reply_code.as_slice(), []);
 }
+
+#[test]
+fn what_a_probe_says_of_a_beginning_does_not_change() {
+    for message in ["250\r\n", "220 mx ESMTP\r\n", "220\r\n", " quit\r\n", "quit\r\n", "mail from:<>\r\n", "x\r\n"] {
+        for hinted in [false, true] {
+            let mut told = Probe::More;
+            for end in 1..=message.len() {
+                let now = Parser::probe(input(Forward, &message.as_bytes()[..end], hinted));
+                assert!(told == Probe::More || told == now, "{message:?} at {end}: {now:?}");
+                told = now;
+            }
+            assert_ne!(told, Probe::More);
+        }
+    }
+}
