@@ -119,6 +119,31 @@ fn assign_any(app: &mut AppFields, row: &mapping::Row, seed: u64, text: &[u8]) {
     }
 }
 
+#[test]
+fn zeros_are_an_address_unless_the_other_family_has_one() {
+    let read = |addresses: &[(u16, u8)]| {
+        let length = |id| if id < 27 { 4 } else { 16 };
+        let field = |id| FieldSpecifier { element: Element::new(0, id), length: length(id) };
+        let fields = addresses.iter().map(|(id, _)| field(*id)).collect();
+        let body: Vec<u8> = addresses.iter().flat_map(|(id, octet)| vec![*octet; length(*id).into()]).collect();
+        let mut draft = Draft::default();
+        Plan::new(&Template { id: 256, scope_count: 0, fields }, WEIR).decode(&body, 0, &mut draft).unwrap();
+        (draft.record.key.source().to_string(), draft.record.key.destination().to_string())
+    };
+    let (src4, dst4, src6, dst6) = (8, 12, 27, 28);
+    let pair = |src: &str, dst: &str| (src.to_owned(), dst.to_owned());
+    assert_eq!(read(&[(src6, 0), (dst6, 0)]), pair("::", "::"));
+    assert_eq!(read(&[(src4, 0), (dst4, 255)]), pair("0.0.0.0", "255.255.255.255"));
+    let full = "101:101:101:101:101:101:101:101";
+    // Both families, one of them all zero, in any order.
+    for order in [[0, 1, 2, 3], [2, 3, 0, 1], [0, 2, 1, 3], [2, 0, 3, 1]] {
+        let four = [(src4, 0), (dst4, 1), (src6, 0), (dst6, 0)];
+        let six = [(src4, 0), (dst4, 0), (src6, 0), (dst6, 1)];
+        assert_eq!(read(&order.map(|i| four[i])), pair("0.0.0.0", "1.1.1.1"), "{order:?}");
+        assert_eq!(read(&order.map(|i| six[i])), pair("::", full), "{order:?}");
+    }
+}
+
 fn bare<'a>(record: &FlowRecord<'a>) -> FlowRecord<'a> {
     FlowRecord { app: None, ..*record }
 }

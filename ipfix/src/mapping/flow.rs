@@ -4,7 +4,7 @@
 //! [`ROWS`] are what our exporter writes, in the order in which it writes them. [`READ_ONLY`] are what others write for the
 //! same fields, and what they write relative to something else; those pass through [`Draft`].
 
-use std::{collections::HashMap, net::Ipv6Addr, sync::LazyLock};
+use std::{collections::HashMap, sync::LazyLock};
 
 use weir_flow::{Counters, EndReason, ExtraElement, FlowRecord, IpVersion, Timestamp, Value, app::AppFields, protocol};
 
@@ -113,16 +113,20 @@ fn v6(record: &FlowRecord<'_>, octets: &[u8; 16]) -> Option<Value<'static>> {
 }
 fn set_v4(draft: &mut Draft, value: Value<'_>, place: fn(&mut Draft) -> &mut [u8; 16]) {
     if let Value::Ipv4([a, b, c, d]) = value {
-        draft.record.key.version = IpVersion::V4;
-        *place(draft) = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        set_address(draft, IpVersion::V4, [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], place);
     }
 }
 fn set_v6(draft: &mut Draft, value: Value<'_>, place: fn(&mut Draft) -> &mut [u8; 16]) {
-    // Some exporters fill both families and leave one all zero.
-    if let Value::Ipv6(octets) = value
-        && Ipv6Addr::from(octets) != Ipv6Addr::UNSPECIFIED
-    {
-        draft.record.key.version = IpVersion::V6;
+    if let Value::Ipv6(octets) = value {
+        set_address(draft, IpVersion::V6, octets, place);
+    }
+}
+/// Some exporters fill both families and leave one all zero: zeros are an address only if the other family has none.
+fn set_address(draft: &mut Draft, version: IpVersion, octets: [u8; 16], place: fn(&mut Draft) -> &mut [u8; 16]) {
+    let key = &mut draft.record.key;
+    let other_is_set = key.version != version && (key.src != [0; 16] || key.dst != [0; 16]);
+    if octets != [0; 16] || !other_is_set {
+        key.version = version;
         *place(draft) = octets;
     }
 }
