@@ -8,7 +8,7 @@ use weir_fuzz::seed;
 fn main() -> io::Result<()> {
     let mut captures: Vec<_> = std::env::args_os().skip(1).map(Into::into).collect();
     if captures.is_empty() {
-        captures = seed::captures();
+        captures = weir_pcaps::bundled();
     }
     let mut targets: Vec<_> = seed::seeds(&captures)?.into_iter().collect();
     targets.sort();

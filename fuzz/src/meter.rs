@@ -154,8 +154,11 @@ pub fn capture(data: &[u8]) {
     }
 }
 
+/// A packet without what is borrowed: octets, octets on the wire, time, interface, link type.
+type Owned = (Vec<u8>, u32, Timestamp, u32, LinkType);
+
 /// The packets of a capture and how it ended.
-fn read(path: &str, octets: usize) -> (Vec<(Vec<u8>, u32, Timestamp, u32, u16)>, String) {
+fn read(path: &str, octets: usize) -> (Vec<Owned>, String) {
     let mut packets = Vec::new();
     let mut source = match capture::open(path) {
         Ok(source) => source,
@@ -169,7 +172,7 @@ fn read(path: &str, octets: usize) -> (Vec<(Vec<u8>, u32, Timestamp, u32, u16)>,
         let state = source.poll(&mut |batch| {
             for p in batch {
                 assert!(p.data.len() <= capture::MAX_CAPTURED as usize);
-                packets.push((p.data.to_vec(), p.wire_octets, p.ts, p.interface, p.link.0));
+                packets.push((p.data.to_vec(), p.wire_octets, p.ts, p.interface, p.link));
             }
         });
         match state {

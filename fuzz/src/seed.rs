@@ -35,25 +35,6 @@ struct Owned {
     link: LinkType,
 }
 
-/// The captures of the project, in order of their names.
-#[must_use]
-pub fn captures() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../pcaps")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if matches!(path.extension().and_then(|e| e.to_str()), Some("pcap" | "pcapng")) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
 /// The seeds of every target by name, from these captures. The same captures give the same seeds.
 ///
 /// # Errors

@@ -110,7 +110,7 @@ fn regressions(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
 
 fn seeds(target: &Target) -> Vec<Vec<u8>> {
     static SEEDS: OnceLock<HashMap<&'static str, Vec<Vec<u8>>>> = OnceLock::new();
-    let seeds = SEEDS.get_or_init(|| seed::seeds(&seed::captures()).unwrap());
+    let seeds = SEEDS.get_or_init(|| seed::seeds(&weir_pcaps::bundled()).unwrap());
     seeds.get(target.name).cloned().unwrap_or_default()
 }
 
