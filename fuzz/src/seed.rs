@@ -235,3 +235,38 @@ fn netflow9() -> Vec<u8> {
     message.extend([0, 0, 0x10, 0, 0, 0, 0x20, 0, 0, 0, 0]);
     message
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_collector::{Decoder, Limits, Peer};
+    use weir_flow::Timestamp;
+
+    use super::*;
+
+    fn records(messages: &[Vec<u8>]) -> usize {
+        let mut decoder = Decoder::new(Limits::default(), WEIR);
+        let mut records = 0;
+        for message in messages {
+            decoder.message(Peer::File, message, Timestamp::ZERO, &mut |_: &FlowRecord<'_>| records += 1);
+        }
+        assert_eq!(decoder.counters().records_damaged + decoder.counters().sets_damaged, 0);
+        records
+    }
+
+    #[test]
+    fn seeds_of_messages_are_whole() {
+        assert_eq!(records(&[netflow5()]), 2);
+        assert_eq!(records(&[netflow9()]), 1);
+        for path in weir_pcaps::bundled() {
+            assert!(records(&messages(&read(&path))) > 0, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn every_target_has_seeds_and_every_protocol_conversations() {
+        let seeds = seeds(&weir_pcaps::bundled()).unwrap();
+        for target in crate::targets() {
+            assert!(seeds.get(target.name).is_some_and(|seeds| seeds.len() > 1), "{}", target.name);
+        }
+    }
+}
