@@ -25,7 +25,7 @@ pub const DEFAULT_DATA: &str = "weir-data";
     weir query -o json 'tls.sni contains example'")]
 pub struct QueryArguments {
     /// Which flows, in nfdump's language with application fields; none is all
-    #[arg(value_name = "FILTER", num_args = 0.., allow_hyphen_values = true)]
+    #[arg(value_name = "FILTER", num_args = 0..)]
     filter: Vec<String>,
 
     /// The store
