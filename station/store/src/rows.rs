@@ -114,6 +114,20 @@ impl Cells {
         None
     }
 
+    fn push_nulls(&mut self, count: usize) {
+        match self {
+            Self::Float(cells) => cells.append_nulls(count),
+            Self::Ipv6(cells) => cells.append_nulls(count),
+            Self::Signed(cells) => cells.append_nulls(count),
+            Self::Text(cells) => cells.append_nulls(count),
+            Self::Time(cells) => cells.append_nulls(count),
+            Self::Unsigned16(cells) => cells.append_nulls(count),
+            Self::Unsigned32(cells) => cells.append_nulls(count),
+            Self::Unsigned64(cells) => cells.append_nulls(count),
+            Self::Unsigned8(cells) => cells.append_nulls(count),
+        }
+    }
+
     fn finish(&mut self) -> ArrayRef {
         match self {
             Self::Float(cells) => Arc::new(cells.finish()),
@@ -148,6 +162,12 @@ impl Offsets {
         self.present.append(items > 0);
     }
 
+    fn push_nulls(&mut self, count: usize) {
+        let end = self.ends.last().copied().unwrap_or(0);
+        self.ends.resize(self.ends.len() + count, end);
+        self.present.append_n_nulls(count);
+    }
+
     fn finish(&mut self, items: ArrayRef) -> Result<ArrayRef, ArrowError> {
         let Self { ends, mut present } = std::mem::take(self);
         let field = Arc::new(Field::new("item", items.data_type().clone(), true));
@@ -163,13 +183,12 @@ struct AppCells {
 
 impl AppCells {
     fn fill(&mut self, rows: usize) {
-        while self.rows < rows {
-            match &mut self.lists {
-                Some(lists) => lists.push(0),
-                None => drop(self.cells.push(None)),
-            }
-            self.rows += 1;
+        let missing = rows.saturating_sub(self.rows);
+        match &mut self.lists {
+            Some(lists) => lists.push_nulls(missing),
+            None => self.cells.push_nulls(missing),
         }
+        self.rows += missing;
     }
 }
 

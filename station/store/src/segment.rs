@@ -21,7 +21,7 @@ use std::{
 };
 
 use datafusion::arrow::{
-    array::{RecordBatch, new_null_array},
+    array::{RecordBatch, UInt32Array, new_null_array},
     compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch},
 };
 use parquet::{
@@ -303,12 +303,16 @@ pub(crate) fn merge(root: &Path, parts: &[Segment], level: i32) -> Result<u64, E
 }
 
 /// A batch in the order of these columns.
-pub(crate) fn sort(batch: &RecordBatch, columns: &[&str]) -> Result<RecordBatch, Error> {
+fn sort(batch: &RecordBatch, columns: &[&str]) -> Result<RecordBatch, Error> {
+    take_record_batch(batch, &order(batch, columns)?).map_err(Error::arrow)
+}
+
+/// The rows of a batch in the order of these columns.
+pub(crate) fn order(batch: &RecordBatch, columns: &[&str]) -> Result<UInt32Array, Error> {
     let columns: Vec<SortColumn> = columns
         .iter()
         .filter_map(|c| batch.column_by_name(c))
         .map(|values| SortColumn { values: values.clone(), options: None })
         .collect();
-    let indices = lexsort_to_indices(&columns, None).map_err(Error::arrow)?;
-    take_record_batch(batch, &indices).map_err(Error::arrow)
+    lexsort_to_indices(&columns, None).map_err(Error::arrow)
 }

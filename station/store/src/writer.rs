@@ -223,11 +223,13 @@ impl StoreWriter {
 
     fn write_slots(&mut self, unwritten: &mut u64) -> Result<(), Error> {
         let batch = self.buffer.finish().map_err(Error::arrow)?;
-        let batch = segment::sort(&batch, &["flow_end", "flow_start"])?;
+        let order = segment::order(&batch, &["flow_end", "flow_start"])?;
         let ends = batch.column_by_name("flow_end").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
+        let ends = ends.map_or(&[][..], |e| e.values());
         let mut slots: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
-        for (row, end) in (0u32..).zip(ends.iter().flat_map(|e| e.values())) {
-            let end = Timestamp::from_nanos(u64::try_from(*end).unwrap_or(0));
+        for &row in order.values() {
+            let end = usize::try_from(row).ok().and_then(|row| ends.get(row)).copied().unwrap_or(0);
+            let end = Timestamp::from_nanos(u64::try_from(end).unwrap_or(0));
             slots.entry(segment::slot_of(end)).or_default().push(row);
         }
         let mut first_error = None;

@@ -187,7 +187,7 @@ fn lists_look_as_those_of_nfdump() {
         lines[..6],
         [
             "Date first seen          Duration Proto      Src IP Addr:Port          Dst IP Addr:Port   Packets    Bytes Flows",
-            "2026-11-20 14:05:01.000     0.002 UDP   2001:db..2:3::4.40000 ->     2001:db8::53.53           1       80     1",
+            "2026-11-20 14:05:01.000     0.002 UDP   2001:db..:2:3::4.40000 ->     2001:db8::53.53           1       80     1",
             "2026-11-20 14:05:03.000     0.000 ICMP      192.168.1.10:0     ->        192.0.2.1:8.0          1       84     1",
             "2026-11-20 14:05:01.500    63.545 TCP       192.168.1.10:50123 ->       192.0.2.80:80          12     2340     1",
             "Summary: total flows: 3, total bytes: 1.8 M, total packets: 34, avg bps: 225154, avg pps: 0, avg bpp: 53014",
