@@ -24,7 +24,7 @@ use super::{Filter, FlagsMode, Net, Node, NumberTest, Op, Quantity, Side, Test, 
 use crate::schema::{self, APP};
 
 impl Filter {
-    /// The condition over the columns of [`schema`](crate::schema).
+    /// The condition over the columns of [`schema`].
     #[must_use]
     pub fn to_expr(&self) -> Expr {
         node(&self.node)
