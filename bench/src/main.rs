@@ -91,6 +91,7 @@ fn bench_meter(options: &MeterOptions) -> Result<()> {
     let defaults = MeterConfig::default();
     let config = MeterConfig { flows: defaults.flows.max(trace.flows()), ..defaults };
     let mut of_subject = Subject::ALL.map(|subject| (subject, Vec::new()));
+    let held = machine::resident();
     let mut peak_memory = machine::peak_resident();
     for _ in 0..runs {
         for (subject, runs) in &mut of_subject {
@@ -98,7 +99,7 @@ fn bench_meter(options: &MeterOptions) -> Result<()> {
             peak_memory = peak_memory.max(machine::peak_resident());
         }
     }
-    let summaries = of_subject.map(|(subject, runs)| Summary::new(subject, trace.packets(), &runs));
+    let summaries = of_subject.map(|(subject, runs)| Summary::new(subject, trace.packets(), held, &runs));
     let report = Report {
         machine: &machine,
         spec: &spec,

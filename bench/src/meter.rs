@@ -62,7 +62,7 @@ pub struct Run {
     pub records: u64,
     /// Octets of IPFIX messages, without their headers.
     pub encoded_octets: u64,
-    /// Octets of memory that it took beside the trace, where that is known.
+    /// Octets of memory that the process held at most, where that is known.
     pub memory: Option<u64>,
 }
 
@@ -72,7 +72,7 @@ pub struct Run {
 ///
 /// What was counted is not what is in the trace.
 pub fn run(subject: Subject, trace: &Trace, config: &MeterConfig) -> Result<Run> {
-    let before = if machine::forget_peak() { machine::resident() } else { None };
+    let is_peak_ours = machine::forget_peak();
     let mut run = match subject {
         Subject::Floor => floor(trace)?,
         Subject::Meter => {
@@ -88,7 +88,7 @@ pub fn run(subject: Subject, trace: &Trace, config: &MeterConfig) -> Result<Run>
             run
         }
     };
-    run.memory = before.zip(machine::peak_resident()).map(|(before, peak)| peak.saturating_sub(before));
+    run.memory = machine::peak_resident().filter(|_| is_peak_ours);
     Ok(run)
 }
 

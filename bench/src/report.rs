@@ -28,14 +28,14 @@ pub struct Summary {
     pub records: u64,
     /// Octets of IPFIX for each record.
     pub octets_per_record: f64,
-    /// Octets of memory beside the trace.
+    /// Octets of memory beside what the process held before the first run.
     pub memory: Option<u64>,
 }
 
 impl Summary {
-    /// Of at least one run over `packets` packets.
+    /// Of at least one run over `packets` packets; `held` are octets of memory that the process held before the first one.
     #[must_use]
-    pub fn new(subject: Subject, packets: usize, runs: &[Run]) -> Self {
+    pub fn new(subject: Subject, packets: usize, held: Option<u64>, runs: &[Run]) -> Self {
         let sorted = |value: &dyn Fn(&Run) -> Option<Duration>| {
             let each = runs.iter().filter_map(value).map(|taken| taken.as_secs_f64() * 1e9 / packets as f64);
             let mut each: Vec<f64> = each.collect();
@@ -53,7 +53,13 @@ impl Summary {
             ns_per_packet_again: median(&sorted(&|run| Some(run.again.wall))).unwrap_or(f64::NAN),
             records: last.records,
             octets_per_record: last.encoded_octets as f64 / last.records.max(1) as f64,
-            memory: runs.iter().filter_map(|run| run.memory).max(),
+            // Memory that was given back to the allocator is still held in later runs: the least is what was needed.
+            memory: runs
+                .iter()
+                .filter_map(|run| run.memory)
+                .min()
+                .zip(held)
+                .map(|(peak, held)| peak.saturating_sub(held)),
         }
     }
 }
@@ -204,10 +210,10 @@ mod tests {
             memory: Some(wall),
             ..Run::default()
         };
-        let summary = Summary::new(Subject::Meter, 1000, &[run(40), run(1000), run(60)]);
+        let summary = Summary::new(Subject::Meter, 1000, Some(15), &[run(40), run(1000), run(60)]);
         assert_eq!((summary.ns_per_packet, summary.ns_range), (60.0, (40.0, 1000.0)));
-        assert_eq!((summary.cpu_ns_per_packet, summary.records, summary.memory), (Some(30.0), 7, Some(1000)));
-        let summary = Summary::new(Subject::Meter, 1000, &[run(40), run(60)]);
+        assert_eq!((summary.cpu_ns_per_packet, summary.records, summary.memory), (Some(30.0), 7, Some(25)));
+        let summary = Summary::new(Subject::Meter, 1000, None, &[run(40), run(60)]);
         assert_eq!(summary.ns_per_packet, 50.0);
     }
 }
