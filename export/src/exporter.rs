@@ -53,7 +53,7 @@ const STREAM_MESSAGE: usize = 32 * 1024;
 
 /// A destination that could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot export to {destination}: {error}")]
+#[error("cannot export to {destination}")]
 pub struct StartError {
     /// Which.
     pub destination: Destination,
@@ -71,6 +71,8 @@ pub struct DestinationReport {
     pub counters: SendCounters,
     /// Why it ended early, if it did.
     pub error: Option<io::Error>,
+    /// Why the last datagram was refused that the system did not take, if there was one.
+    pub refusal: Option<io::Error>,
 }
 
 /// A running exporting process.
@@ -86,7 +88,7 @@ struct Running {
     destination: Destination,
     max_message: usize,
     queue: Arc<Queue<Message>>,
-    thread: JoinHandle<(SendCounters, io::Result<()>)>,
+    thread: JoinHandle<(Sender, io::Result<()>)>,
 }
 
 impl Exporter {
@@ -111,7 +113,7 @@ impl Exporter {
                 .name("export".into())
                 .spawn(move || {
                     let result = sender.run(&receiver);
-                    (sender.counters, result)
+                    (sender, result)
                 })
                 .map_err(failed)?;
             running.push(Running { destination: destination.clone(), max_message, queue, thread });
@@ -137,8 +139,13 @@ impl Exporter {
         }
         self.running.iter().for_each(|r| r.queue.close());
         let reports = self.running.into_iter().map(|running| {
-            let (counters, result) = running.thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause));
-            DestinationReport { destination: running.destination, counters, error: result.err() }
+            let (sender, result) = running.thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause));
+            DestinationReport {
+                destination: running.destination,
+                counters: sender.counters,
+                error: result.err(),
+                refusal: sender.refusal,
+            }
         });
         (counters, reports.collect())
     }

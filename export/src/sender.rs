@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, IoSlice, Write},
+    io::{self, IoSlice, Write},
     net::{TcpStream, UdpSocket},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -54,7 +54,7 @@ weir_flow::counters! {
 enum Way {
     Udp(UdpSocket),
     Tcp(TcpStream),
-    File(BufWriter<File>),
+    File(File),
     Stdout,
 }
 
@@ -72,6 +72,8 @@ pub(crate) struct Sender {
     announced_at: Instant,
     sequence_number: u32,
     pub counters: SendCounters,
+    /// Why the last datagram that was refused was.
+    pub refusal: Option<io::Error>,
 }
 
 impl Sender {
@@ -99,6 +101,7 @@ impl Sender {
             announced_at: Instant::now(),
             sequence_number: 0,
             counters: SendCounters::default(),
+            refusal: None,
         })
     }
 
@@ -168,8 +171,9 @@ impl Sender {
         match self.write(&header.to_bytes(), body) {
             Ok(()) => Ok(true),
             // Nobody listens there, or the buffers are full: over UDP that is the datagram's loss.
-            Err(_) if matches!(self.way, Way::Udp(_)) => {
+            Err(error) if matches!(self.way, Way::Udp(_)) => {
                 self.counters.send_errors += 1;
+                self.refusal = Some(error);
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -193,7 +197,10 @@ impl Sender {
         match &mut self.way {
             Way::Udp(_) => Ok(()),
             Way::Tcp(stream) => stream.flush().and_then(|()| stream.shutdown(std::net::Shutdown::Write)),
-            Way::File(file) => file.flush().and_then(|()| file.get_ref().sync_all()),
+            // A device or a pipe has nothing to synchronise.
+            Way::File(file) => {
+                file.sync_all().or_else(|e| if e.kind() == io::ErrorKind::InvalidInput { Ok(()) } else { Err(e) })
+            }
             Way::Stdout => io::stdout().lock().flush(),
         }
     }
@@ -236,7 +243,8 @@ fn connect(transport: &Transport) -> io::Result<Way> {
             stream.set_write_timeout(Some(STALL))?;
             Way::Tcp(stream)
         }
-        Transport::File(path) => Way::File(BufWriter::with_capacity(1 << 18, File::create(path)?)),
+        // Messages and chunks of lines are large enough to be written as they are.
+        Transport::File(path) => Way::File(File::create(path)?),
         Transport::Stdout => Way::Stdout,
     })
 }

@@ -116,7 +116,7 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     if let Some(path) = &settings.ledger {
         std::fs::write(path, report.json()).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if !settings.quiet {
+    if !settings.quiet && report.files > 0 {
         eprint!("{}", report.text());
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

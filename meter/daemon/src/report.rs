@@ -44,7 +44,7 @@ impl Report {
         );
         for ((name, meaning), value) in Ignored::DEFINITIONS.iter().zip(self.ledger.ignored.values()) {
             if value > 0 {
-                let _ = writeln!(text, "    {value} {name}:{meaning}");
+                let _ = writeln!(text, "    {value} {name}: {meaning}");
             }
         }
         let _ =
@@ -55,7 +55,7 @@ impl Report {
             if counters.records_not_sent > 0 {
                 let _ = write!(text, ", {} not sent", grouped(counters.records_not_sent));
             }
-            if let Some(error) = &report.error {
+            if let Some(error) = report.error.as_ref().or(report.refusal.as_ref()) {
                 let _ = write!(text, " ({error})");
             }
             let _ = writeln!(text);
