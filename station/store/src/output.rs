@@ -17,11 +17,9 @@ use crate::{
 pub enum Format {
     /// `firstSeen,duration,proto,srcAddr,srcPort,dstAddr,dstPort,packets,bytes,flows`.
     Csv,
-    /// One object a line, with the names of information elements.
-    Elements,
-    /// One array of objects, with nfdump's names.
+    /// One array of objects, as the meter writes them: with the names of information elements.
     Json,
-    /// One object a line, with nfdump's names.
+    /// One object a line, as the meter writes them.
     Ndjson,
     /// Nothing but the summary.
     Null,
@@ -70,14 +68,13 @@ impl Format {
         }
         match text {
             "csv" => Ok(Self::Csv),
-            "elements" => Ok(Self::Elements),
             "json" => Ok(Self::Json),
             "ndjson" => Ok(Self::Ndjson),
             "null" => Ok(Self::Null),
             _ => Err(Error::Option {
                 option: "-o",
                 found: text.to_owned(),
-                allowed: "line, long, extended, biline, bilong, csv, json, ndjson, elements, null, fmt:TAGS".to_owned(),
+                allowed: "line, long, extended, biline, bilong, csv, json, ndjson, null, fmt:TAGS".to_owned(),
             }),
         }
     }
@@ -353,77 +350,17 @@ pub(crate) fn csv_line(line: &Line) -> String {
     )
 }
 
-/// An object with nfdump's keys, and the application fields under the names of their columns.
-pub(crate) fn json_object(line: &Line, number: u64) -> String {
-    let r = line.record.as_record();
-    let mut json = Object::new();
-    json.raw("cnt", number);
-    json.text("type", "FLOW");
-    json.text("first", &iso(r.start()));
-    json.text("last", &iso(r.end()));
-    json.raw("in_packets", r.forward.packets);
-    json.raw("in_bytes", r.forward.octets);
-    if r.reverse.packets > 0 {
-        json.raw("out_packets", r.reverse.packets);
-        json.raw("out_bytes", r.reverse.octets);
-    }
-    json.raw("proto", r.key.protocol);
-    json.text("tcp_flags", &flags(r.forward.tcp_flags));
-    match r.icmp_type_code {
-        Some(both) => {
-            json.raw("icmp_type", both >> 8);
-            json.raw("icmp_code", both & 0xff);
-        }
-        None => {
-            json.raw("src_port", r.key.src_port);
-            json.raw("dst_port", r.key.dst_port);
-        }
-    }
-    json.raw("src_tos", r.class_of_service);
-    let (src, dst) =
-        if r.key.version == IpVersion::V4 { ("src4_addr", "dst4_addr") } else { ("src6_addr", "dst6_addr") };
-    json.text(src, &plain_address(&r, true));
-    json.text(dst, &plain_address(&r, false));
-    for (name, value) in [
-        ("input_snmp", u64::from(r.ingress_interface)),
-        ("output_snmp", u64::from(r.egress_interface)),
-        ("src_vlan", u64::from(r.vlan)),
-        ("observationDomainID", u64::from(r.origin.domain)),
-        ("flow_id", r.flow_id),
-        ("end_reason", u64::from(r.end_reason.0)),
-    ] {
-        if value != 0 {
-            json.raw(name, value);
-        }
-    }
-    if let Some(exporter) = r.origin.exporter {
-        json.text("exporter", &exporter.to_string());
-    }
+/// A JSON object with IANA's names, as the meter writes them; a sum over several records says over how many.
+pub(crate) fn json_object(line: &Line) -> String {
+    let mut json = Vec::new();
+    weir_ipfix::json::write_line(&line.record.as_record(), &mut json);
+    let mut json = String::from_utf8_lossy(&json).trim_end().to_owned();
     if line.flows != 1 {
-        json.raw("flows", line.flows);
+        json.pop();
+        // Writing to memory cannot fail.
+        let _ = write!(json, ",\"deltaFlowCount\":{}}}", line.flows);
     }
-    if let Some(app) = r.app {
-        json.text("application", app.slug());
-        for column in APP.iter().filter(|c| c.slug == app.slug()) {
-            match app.value(column.row.field) {
-                None => {}
-                Some(Value::List(list)) => {
-                    let items: Vec<_> = (0..list.count()).filter_map(|i| list.at(i)).map(json_value).collect();
-                    json.raw(&column.name, format!("[{}]", items.join(",")));
-                }
-                Some(value) => json.raw(&column.name, json_value(value)),
-            }
-        }
-    }
-    json.finish()
-}
-
-fn json_value(value: Value<'_>) -> String {
-    match value {
-        Value::Unsigned(v) => v.to_string(),
-        Value::Signed(v) => v.to_string(),
-        value => quoted(&value_text(value)),
-    }
+    json
 }
 
 pub(crate) fn quoted(text: &str) -> String {

@@ -662,14 +662,9 @@ impl<'a> Lines<'a> {
             Format::Csv => writeln!(self.out, "{}", output::csv_line(line)),
             Format::Json => {
                 let separator = if self.count > 1 { "," } else { "" };
-                writeln!(self.out, "{separator}{}", output::json_object(line, self.count))
+                writeln!(self.out, "{separator}{}", output::json_object(line))
             }
-            Format::Ndjson => writeln!(self.out, "{}", output::json_object(line, self.count)),
-            Format::Elements => {
-                let mut text = Vec::new();
-                weir_ipfix::json::write_line(&line.record.as_record(), &mut text);
-                self.out.write_all(&text)
-            }
+            Format::Ndjson => writeln!(self.out, "{}", output::json_object(line)),
             Format::Null => Ok(()),
         };
         output(written)
