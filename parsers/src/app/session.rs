@@ -90,12 +90,12 @@ impl<P: Parser> Running<P> {
                     at += read;
                 }
                 Step::Skip(octets) => {
-                    unread.skip = octets;
-                    let rest = unread.unskipped(bytes);
-                    if octets == 0 {
-                        return Left::Done;
+                    if octets == 0 || input.transport == Transport::Datagram {
+                        // Nothing follows in a datagram; a parser that skips nothing would be asked for ever.
+                        return if octets == 0 { Left::Done } else { Left::At(input.bytes.len()) };
                     }
-                    at = input.bytes.len() - rest.len();
+                    unread.skip = octets;
+                    at = input.bytes.len() - unread.unskipped(bytes).len();
                 }
                 Step::More => return Left::At(at),
                 Step::Handover(read) => return Left::Handover(at + read.min(bytes.len())),
