@@ -7,7 +7,6 @@ mod common;
 use std::{fs, io::Write};
 
 use weir_flow::Timestamp;
-use weir_ipfix::decode::{Draft, Plan, sets, templates};
 use weir_metering::{MeterConfig, capture, meter};
 
 use common::Lines;
@@ -96,7 +95,7 @@ fn a_cut_capture_gives_a_prefix_of_its_packets() {
 }
 
 #[test]
-fn damaged_messages_are_decoded_as_far_as_they_go() {
+fn damaged_messages_are_collected_as_far_as_they_go() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("all.ipfix");
     let destination = format!("file:{}", path.display()).parse().unwrap();
@@ -112,36 +111,35 @@ fn damaged_messages_are_decoded_as_far_as_they_go() {
 
     let whole = fs::read(&path).unwrap();
     let mut random = Random(2);
-    let mut records = 0;
+    let (mut records, mut errors) = (0, 0);
     for _ in 0..runs() {
-        records += decode(&damaged(&whole, &mut random));
+        let bytes = damaged(&whole, &mut random);
+        let mut sink = Lines::default();
+        // As a file, whose messages must follow each other, and as datagrams, of which each stands for itself.
+        let (snapshot, result) = weir_collector::read(&bytes[..], weir_ipfix::WEIR, &mut sink);
+        assert!(snapshot.decoded.closes(&snapshot.held), "{:?}", snapshot.decoded);
+        assert_eq!(snapshot.decoded.records, sink.0.iter().filter(|b| **b == b'\n').count() as u64);
+        records += snapshot.decoded.records;
+        errors += u64::from(result.is_err());
+        let mut decoder = weir_collector::Decoder::new(weir_collector::Limits::default(), weir_ipfix::WEIR);
+        let peer = weir_collector::Peer::Udp("127.0.0.1:9".parse().unwrap());
+        for datagram in datagrams(&whole) {
+            let datagram = if random.below(4) == 0 { damaged(datagram, &mut random) } else { datagram.to_vec() };
+            decoder.message(peer, &datagram, Timestamp::from_secs(1_800_000_000), &mut sink);
+        }
+        assert!(decoder.counters().closes(decoder.held()), "{:?}", decoder.counters());
+        records += decoder.counters().records;
     }
-    assert!(records > 1000, "the damage left nothing");
+    assert!(records > 1000 && errors > 100, "{records} records, {errors} errors: the damage was not real");
 }
 
-/// Decodes a file of messages as far as lengths can be believed; gives the number of records.
-fn decode(bytes: &[u8]) -> usize {
-    let (mut at, mut records) = (0, 0);
-    let mut plans = std::collections::HashMap::new();
-    let mut draft = Draft::default();
-    while let Ok(header) = weir_ipfix::message::Header::parse(&bytes[at..]) {
-        let message = &bytes[at..at + usize::from(header.length)];
-        at += message.len();
-        for set in sets(message, weir_ipfix::message::HEADER_LEN).flatten() {
-            if set.id <= 3 {
-                for template in templates(set, set.id == 3).flatten() {
-                    plans.insert(template.id, Plan::new(&template, weir_ipfix::WEIR));
-                }
-            } else if let Some(plan) = plans.get(&set.id) {
-                let mut offset = 0;
-                while set.body.len() - offset >= plan.min_record_len().max(1) {
-                    let Ok(next) = plan.decode(set.body, offset, &mut draft) else { break };
-                    draft.settle(Some(Timestamp::ZERO));
-                    offset = next;
-                    records += 1;
-                }
-            }
-        }
+/// The first messages of a file.
+fn datagrams(mut file: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    while let (Ok(header), true) = (weir_ipfix::message::Header::parse(file), found.len() < 8) {
+        let (message, rest) = file.split_at(usize::from(header.length));
+        found.push(message);
+        file = rest;
     }
-    records
+    found
 }
