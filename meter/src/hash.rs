@@ -70,7 +70,7 @@ fn fold(a: u64, b: u64) -> u64 {
 
 #[inline]
 fn halves(octets: &[u8; 16]) -> [u64; 2] {
-    let all = u128::from_ne_bytes(*octets);
+    let all = u128::from_le_bytes(*octets);
     #[expect(clippy::cast_possible_truncation, reason = "the two halves are taken apart")]
     let halves = [(all >> 64) as u64, all as u64];
     halves
