@@ -13,6 +13,7 @@ macro_rules! app_protocols {
         $callback! {
             Dns dns,
             Http http,
+            Ntp ntp,
             Sip sip,
             Smtp smtp,
             Tls tls,
