@@ -13,6 +13,9 @@ use weir_store::StoreCounters;
 
 use crate::{Usage, pipeline::Pipeline};
 
+/// How often signals are looked for.
+const STEP: Duration = Duration::from_millis(200);
+
 /// Collect IPFIX and NetFlow v5/v9 from exporters, or from files, into a store
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -51,21 +54,43 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if !arguments.read.is_empty() {
         return read(&arguments);
     }
-    let default = ["udp://[::]:4739".to_owned(), "tcp://[::]:4739".to_owned()];
-    let listen = if arguments.listen.is_empty() { &default[..] } else { &arguments.listen };
-    let listen = listen.iter().map(|text| text.parse::<Listen>().map_err(|e| Usage(e.to_string())));
-    let config = Config {
-        listen: listen.collect::<Result<_, _>>()?,
-        enterprise: arguments.enterprise_number,
-        ..Config::default()
-    };
-    let signals = signals()?;
+    let config = config(&arguments.listen, arguments.enterprise_number)?;
+    let signals = Signals::catch()?;
     let pipeline = Pipeline::open(&arguments.data, arguments.detect)?;
+    let until = Until { records: arguments.records, quiet: arguments.quiet_after.map(Duration::from_secs) };
+    collect(config, pipeline, &signals, until, |_| {})
+}
+
+/// What `--listen` says, or the usual ports.
+pub fn config(listen: &[String], enterprise: u32) -> anyhow::Result<Config> {
+    let default = ["udp://[::]:4739".to_owned(), "tcp://[::]:4739".to_owned()];
+    let listen = if listen.is_empty() { &default[..] } else { listen };
+    let listen = listen.iter().map(|text| text.parse::<Listen>().map_err(|e| Usage(e.to_string())));
+    Ok(Config { listen: listen.collect::<Result<_, _>>()?, enterprise, ..Config::default() })
+}
+
+/// When to stop without a signal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Until {
+    /// After so many records.
+    pub records: Option<u64>,
+    /// After so much silence behind the first record.
+    pub quiet: Option<Duration>,
+}
+
+/// Collects until the end, then stores what is in flight and reports. `watch` sees the counters several times a second.
+pub fn collect(
+    config: Config,
+    pipeline: Pipeline,
+    signals: &Signals,
+    until: Until,
+    watch: impl FnMut(&Snapshot),
+) -> anyhow::Result<ExitCode> {
     let handle = Collector::start(config, pipeline, Pipeline::tick)?;
     for listening in handle.listening() {
         eprintln!("weir: listening on {listening}");
     }
-    wait(&handle, signals, arguments.records, arguments.quiet_after.map(Duration::from_secs));
+    wait(&handle, signals, until, watch);
     let (pipeline, snapshot) = handle.stop()?;
     finish(pipeline, &snapshot, true)
 }
@@ -94,39 +119,47 @@ fn finish(pipeline: Pipeline, snapshot: &Snapshot, sound: bool) -> anyhow::Resul
 }
 
 /// Waits for the end: a signal, enough records, silence, or the sink's panic.
-fn wait<S>(handle: &Handle<S>, signals: Signals, records: Option<u64>, quiet: Option<Duration>) {
-    /// How often signals are looked for.
-    const STEP: Duration = Duration::from_millis(200);
+fn wait<S>(handle: &Handle<S>, signals: &Signals, until: Until, mut watch: impl FnMut(&Snapshot)) {
     let mut last = (0, Instant::now());
     while handle.is_running() && !signals.arrived() {
-        let enough = |snapshot: &Snapshot| records.is_some_and(|n| snapshot.decoded.records >= n);
+        let enough = |snapshot: &Snapshot| until.records.is_some_and(|n| snapshot.decoded.records >= n);
         if handle.wait_for(STEP, enough) {
             return;
         }
-        let seen = handle.snapshot().decoded.records;
+        let snapshot = handle.snapshot();
+        watch(&snapshot);
+        let seen = snapshot.decoded.records;
         if seen != last.0 {
             last = (seen, Instant::now());
         }
-        if seen > 0 && quiet.is_some_and(|quiet| last.1.elapsed() >= quiet) {
+        if seen > 0 && until.quiet.is_some_and(|quiet| last.1.elapsed() >= quiet) {
             return;
         }
     }
 }
 
 /// SIGINT and SIGTERM.
-struct Signals(std::sync::Arc<std::sync::atomic::AtomicBool>);
-
-fn signals() -> anyhow::Result<Signals> {
-    let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // A second signal ends the process at once, should the first not be enough.
-        signal_hook::flag::register_conditional_default(signal, flag.clone()).context("cannot catch signals")?;
-        signal_hook::flag::register(signal, flag.clone()).context("cannot catch signals")?;
-    }
-    Ok(Signals(flag))
-}
+pub struct Signals(std::sync::Arc<std::sync::atomic::AtomicBool>);
 
 impl Signals {
+    /// From now on they end nothing by themselves.
+    pub fn catch() -> anyhow::Result<Self> {
+        let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // A second signal ends the process at once, should the first not be enough.
+            signal_hook::flag::register_conditional_default(signal, flag.clone()).context("cannot catch signals")?;
+            signal_hook::flag::register(signal, flag.clone()).context("cannot catch signals")?;
+        }
+        Ok(Self(flag))
+    }
+
+    /// Waits for one.
+    pub fn wait(&self) {
+        while !self.arrived() {
+            std::thread::sleep(STEP);
+        }
+    }
+
     fn arrived(&self) -> bool {
         self.0.load(std::sync::atomic::Ordering::Relaxed)
     }

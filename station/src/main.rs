@@ -8,6 +8,7 @@ mod detect;
 mod pipeline;
 mod query;
 mod replay;
+mod up;
 
 use std::{io, process::ExitCode};
 
@@ -25,11 +26,13 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Collect(collect::Arguments),
+    Console(up::ConsoleArguments),
     Demo(demo::Arguments),
     Detect(detect::Arguments),
     Query(query::QueryArguments),
     Replay(replay::Arguments),
     Sql(query::SqlArguments),
+    Up(up::Arguments),
 }
 
 /// Something that the command line asks for makes no sense: exit status 2.
@@ -48,11 +51,13 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Collect(arguments) => collect::run(arguments),
+        Command::Console(arguments) => up::run_console(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Detect(arguments) => detect::run(&arguments),
         Command::Query(arguments) => query::run(arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Sql(arguments) => query::run_sql(arguments),
+        Command::Up(arguments) => up::run(arguments),
     };
     match result {
         Ok(status) => status,

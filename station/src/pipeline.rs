@@ -3,23 +3,32 @@
 
 use std::{
     fs::File,
-    io::BufWriter,
+    io::LineWriter,
     path::Path,
+    sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
-use weir_analysis::{AlertSink, Config, Engine, Fanout, Lines};
+use weir_analysis::{AlertSink, Config, Engine, EngineCounters, Fanout, Lines};
 use weir_flow::{FlowRecord, RecordSink, Timestamp};
 use weir_store::{StoreCounters, StoreWriter, WriterOptions};
 
 /// Name of this installation in IDEA messages.
 pub const NODE: &str = "weir";
 
+/// What was stored and judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub stored: StoreCounters,
+    pub judged: EngineCounters,
+}
+
 /// Stores and judges records.
 pub struct Pipeline {
     store: StoreWriter,
     engine: Option<Engine>,
+    counts: Arc<Mutex<Counts>>,
 }
 
 impl Pipeline {
@@ -38,7 +47,13 @@ impl Pipeline {
         } else {
             None
         };
-        Ok(Self { store, engine })
+        Ok(Self { store, engine, counts: Arc::default() })
+    }
+
+    /// Shows to other threads what was done up to the last tick.
+    pub fn counts(&self) -> impl Fn() -> Counts + Send + Sync + use<> {
+        let counts = Arc::clone(&self.counts);
+        move || *counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Time passes: what is in memory goes to disk, attacks that are over are ended.
@@ -50,6 +65,9 @@ impl Pipeline {
             engine.set_wall_clock(Some(now));
             engine.tick(now);
         }
+        let judged = self.engine.as_ref().map_or_else(EngineCounters::default, |engine| *engine.counters());
+        let counts = Counts { stored: self.store.counters(), judged };
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
     }
 
     /// Ends all attacks and closes the store.
@@ -75,7 +93,8 @@ impl RecordSink for Pipeline {
     }
 }
 
-/// `alerts.jsonl` and `alerts.idea.jsonl` in a folder; what is there is kept.
+/// `alerts.jsonl` and `alerts.idea.jsonl` in a folder; what is there is kept. Each alert is written at once: others read
+/// the files while they grow.
 ///
 /// # Errors
 ///
@@ -84,7 +103,7 @@ pub fn alert_files(folder: &Path) -> anyhow::Result<Vec<Box<dyn AlertSink>>> {
     let open = |name: &str| {
         let path = folder.join(name);
         let file = File::options().create(true).append(true).open(&path);
-        file.map(BufWriter::new).with_context(|| format!("cannot write {}", path.display()))
+        file.map(LineWriter::new).with_context(|| format!("cannot write {}", path.display()))
     };
     Ok(vec![Box::new(Lines::json(open("alerts.jsonl")?)), Box::new(Lines::idea(open("alerts.idea.jsonl")?, NODE))])
 }
