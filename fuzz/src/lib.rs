@@ -34,7 +34,7 @@ pub use record::record;
 /// A target and its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Name of its binary, and of its folders of seeds and regressions.
+    /// Its name, also that of its folders of seeds and regressions.
     pub name: &'static str,
     /// Runs it on one input.
     pub run: fn(&[u8]),
@@ -55,4 +55,19 @@ pub fn targets() -> Vec<Target> {
         Target { name: "netflow", run: netflow },
     ]);
     targets
+}
+
+/// Runs the target that `WEIR_FUZZ_TARGET` names on one input.
+///
+/// # Panics
+///
+/// If there is no such target; and if it finds something.
+pub fn chosen(data: &[u8]) {
+    static CHOSEN: std::sync::LazyLock<Target> = std::sync::LazyLock::new(|| {
+        let name = std::env::var("WEIR_FUZZ_TARGET").unwrap_or_default();
+        let names: Vec<_> = targets().iter().map(|target| target.name).collect();
+        let found = targets().into_iter().find(|target| target.name == name);
+        found.unwrap_or_else(|| panic!("WEIR_FUZZ_TARGET is {name:?}, expected one of {names:?}"))
+    });
+    (CHOSEN.run)(data);
 }

@@ -154,17 +154,10 @@ fn what_was_found_once_is_not_found_again() {
 }
 
 #[test]
-fn every_target_has_a_binary_and_every_folder_a_target() {
-    let names: Vec<_> = targets().iter().map(|target| target.name).collect();
-    let manifest = fs::read_to_string(folder().join("Cargo.toml")).unwrap();
-    for name in &names {
-        let path = folder().join(format!("fuzz_targets/{name}.rs"));
-        let source = fs::read_to_string(&path).unwrap_or_else(|_| panic!("{} is missing", path.display()));
-        assert!(source.contains(&format!("weir_fuzz::{name}(data)")), "{name}");
-        assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is not in Cargo.toml");
-    }
+fn every_folder_has_a_target() {
     for entry in fs::read_dir(folder().join("regressions")).into_iter().flatten().flatten() {
-        assert!(names.iter().any(|name| entry.file_name() == *name), "{:?} has no target", entry.file_name());
+        let name = entry.file_name();
+        assert!(targets().iter().any(|target| name == *target.name), "{name:?} has no target");
     }
 }
 

@@ -6,7 +6,8 @@
 
 /// The application protocols: type and slug of each, handed to the macro named.
 ///
-/// The order is that of the names; it has no meaning, and nothing outside the process depends on it.
+/// The order is that of the names. Parsers are asked in it, those with a hint first, and the first yes wins; so no two may say
+/// yes to the same octets.
 #[macro_export]
 macro_rules! app_protocols {
     ($callback:ident) => {
