@@ -20,7 +20,7 @@ const STEP: Duration = Duration::from_millis(200);
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Listen there; may be given several times: udp://ADDRESS:PORT, tcp://ADDRESS:PORT
-    /// [default: udp://[::]:4739 and tcp://[::]:4739]
+    /// [default: UDP and TCP, port 4739 of every address]
     #[arg(long, value_name = "URL")]
     listen: Vec<String>,
 

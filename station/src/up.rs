@@ -25,7 +25,7 @@ use crate::{
 #[command(after_help = "SIGINT and SIGTERM end it; what is in flight is stored first.")]
 pub struct Arguments {
     /// Listen there for exporters; may be given several times: udp://ADDRESS:PORT, tcp://ADDRESS:PORT
-    /// [default: udp://[::]:4739 and tcp://[::]:4739]
+    /// [default: UDP and TCP, port 4739 of every address]
     #[arg(long, value_name = "URL")]
     listen: Vec<String>,
 
