@@ -4,15 +4,33 @@
 //!
 //! A capture has golden records if there is a file for them beside it; `BLESS=1` writes those files anew.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that is not as expected fails the test")]
+
 mod common;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Mutex, thread};
 
 use serde_json::Value;
 use weir_flow::{Packet, SourceState};
-use weir_metering::{MeterConfig, capture};
+use weir_metering::{MeterConfig, Outcome, capture, meter};
 
-use common::{play, sorted_lines};
+use common::Lines;
+
+/// Meters a capture with some workers; `None` if it cannot even be opened.
+fn play(path: &Path, workers: usize, config: &MeterConfig) -> Option<Outcome<Lines>> {
+    let path = path.to_str().unwrap();
+    let sources: Result<Vec<_>, _> = (0..workers).map(|_| capture::open(path)).collect();
+    let sinks = (0..workers).map(|_| Lines::default()).collect();
+    Some(meter(sources.ok()?, config, sinks, &|_| ()))
+}
+
+/// The records of an outcome, one a line, in the order of their text: workers finish in any order.
+fn sorted_lines(outcome: &Outcome<Lines>) -> Vec<String> {
+    let texts = outcome.sinks.iter().map(|s| String::from_utf8(s.0.clone()).unwrap());
+    let mut lines: Vec<String> = texts.flat_map(|t| t.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    lines.sort();
+    lines
+}
 
 /// Runs `check` over all captures, on all cores, and lists what it says.
 fn over(captures: &[std::path::PathBuf], check: impl Fn(&Path) -> Result<(), String> + Sync) {

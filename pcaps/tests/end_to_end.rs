@@ -4,6 +4,8 @@
 //!
 //! Programs of others are peers: where one is missing the test says so and passes, unless `WEIR_REQUIRE_PEERS=1`.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that is not as expected fails the test")]
+
 use std::{
     collections::BTreeMap,
     fs,

@@ -2,6 +2,8 @@
 //! The reference of protocols, `docs/protocols/`, is made from the tables: `BLESS=1` writes it, and this test fails when it
 //! is stale.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that is not as expected fails the test")]
+
 use std::{fmt::Write, fs};
 
 use weir_ipfix::{Element, WEIR, mapping, registry};

@@ -14,6 +14,9 @@ use weir_metering::{KeyFields, MeterConfig};
 
 use crate::units::{parse_duration, show_duration};
 
+const EXPORT_HELP: &str = "Send records there; may be given several times: udp://HOST[:PORT], tcp://HOST[:PORT], \
+    file:PATH, json:PATH, json:-";
+
 /// Meters packets into application-aware flows and exports them as IPFIX.
 #[derive(Debug, Default, Parser)]
 #[command(name = "weir-meter", version, max_term_width = 100)]
@@ -27,8 +30,9 @@ pub struct Options {
     #[arg(short = 'r', long = "read", value_name = "FILE", num_args = 1..)]
     pub read: Vec<String>,
 
-    /// Send records there; may be given several times: udp://HOST[:PORT], tcp://HOST[:PORT], file:PATH, json:PATH, json:-
-    #[arg(short = 'e', long = "export", value_name = "DESTINATION")]
+    /// Destinations of the records.
+    // As text: in a comment, the brackets would be links.
+    #[arg(short = 'e', long = "export", value_name = "DESTINATION", help = EXPORT_HELP)]
     pub export: Vec<String>,
 
     /// One record for each direction instead of biflows
