@@ -2,7 +2,7 @@
 //! Flow records to templates and data records (RFC 7011 section 3.4).
 //!
 //! A record is written under a template that has just the fields that the record has, so nothing has to stand in for
-//! "absent". Which fields those are is the record's [`Shape`]; each shape gets a template ID on first use and keeps it for
+//! "absent". Which fields those are is the record's `Shape`; each shape gets a template ID on first use and keeps it for
 //! the life of the process. Workers share one [`Templates`] and ask it only for shapes that are new to them.
 
 use std::{
