@@ -15,13 +15,13 @@ setup: ## install what the build needs, as far as this account may
 
 run: setup ## play the bundled captures all the way, and print what they hold
 	@$(CARGO) build $$(packaging/features) -p weir-meter -p weir
-	@$$(packaging/target-dir)/debug/weir demo --data $(DATA) $(CAPTURES)
+	@"$$(packaging/target-dir)/debug/weir" demo --data "$(DATA)" $(CAPTURES)
 
 test: ## the whole suite
 	@packaging/setup test
 	$(CARGO) build $$(packaging/features) --workspace
 	$(CARGO) test $$(packaging/features) --workspace
-	cd fuzz && CARGO_TARGET_DIR=$$(../packaging/target-dir) $(CARGO) test
+	cd fuzz && CARGO_TARGET_DIR="$$(../packaging/target-dir)" $(CARGO) test
 
 bench: setup ## measure the meter
 	$(CARGO) run --release -p weir-bench -- meter
@@ -36,9 +36,9 @@ check: ## formatting, lints and documentation
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $$(packaging/features) --workspace --no-deps --document-private-items
 
 ci: check test ## what runs on every push
-	$$(packaging/target-dir)/debug/weir-bench meter --smoke
+	"$$(packaging/target-dir)/debug/weir-bench" meter --smoke
 
 clean-data: ## remove the store that `make run` leaves behind
-	rm -rf $(DATA)
+	rm -rf "$(DATA)"
 
 .PHONY: help setup run test bench fmt check ci clean-data

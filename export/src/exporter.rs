@@ -99,7 +99,8 @@ impl Exporter {
     /// If one of them cannot be opened; those opened before are closed again.
     pub fn start(config: &ExporterConfig) -> Result<Self, StartError> {
         let templates = Arc::new(Templates::new(config.enterprise));
-        let mut running = Vec::new();
+        // Dropped on an error, it ends the threads that were started.
+        let mut exporter = Self { templates: templates.clone(), when_full: config.when_full, running: Vec::new() };
         for destination in &config.destinations {
             let failed = |error| StartError { destination: destination.clone(), error };
             let Destination { format, transport } = destination.clone();
@@ -116,9 +117,9 @@ impl Exporter {
                     (sender, result)
                 })
                 .map_err(failed)?;
-            running.push(Running { destination: destination.clone(), max_message, queue, thread });
+            exporter.running.push(Running { destination: destination.clone(), max_message, queue, thread });
         }
-        Ok(Self { templates, when_full: config.when_full, running })
+        Ok(exporter)
     }
 
     /// A sink for one worker.
@@ -132,14 +133,16 @@ impl Exporter {
 
     /// Ends: hands over what the sinks still hold, waits until all is sent or given up.
     #[must_use]
-    pub fn finish(self, sinks: Vec<ExportSink>) -> (SinkCounters, Vec<DestinationReport>) {
+    pub fn finish(mut self, sinks: Vec<ExportSink>) -> (SinkCounters, Vec<DestinationReport>) {
         let mut counters = SinkCounters::default();
         for sink in sinks {
             counters.add(&sink.finish());
         }
         self.running.iter().for_each(|r| r.queue.close());
-        let reports = self.running.into_iter().map(|running| {
-            let (sender, result) = running.thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause));
+        let reports = std::mem::take(&mut self.running).into_iter().map(|running| {
+            let (mut sender, result) = running.thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause));
+            // A worker may have pushed while the sender gave up.
+            sender.give_up(&running.queue);
             DestinationReport {
                 destination: running.destination,
                 counters: sender.counters,
@@ -148,5 +151,11 @@ impl Exporter {
             }
         });
         (counters, reports.collect())
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        self.running.iter().for_each(|r| r.queue.close());
     }
 }

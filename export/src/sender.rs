@@ -26,6 +26,8 @@ pub const TEMPLATE_REFRESH: Duration = Duration::from_secs(60);
 const RECONNECTS: u32 = 5;
 /// Waiting time before the first of them; it doubles.
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// How long a TCP destination may take to answer.
+const CONNECT: Duration = Duration::from_secs(5);
 /// How long one write to a TCP destination may stand still.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -114,11 +116,16 @@ impl Sender {
             result = self.deliver(&message);
         }
         result = result.and_then(|()| self.flush());
+        self.give_up(queue);
+        result
+    }
+
+    /// Closes the queue; what is still in it is not sent.
+    pub fn give_up(&mut self, queue: &Queue<Message>) {
         queue.close();
         while let Some(message) = queue.pop(Duration::ZERO) {
             self.counters.records_not_sent += u64::from(message.records);
         }
-        result
     }
 
     fn deliver(&mut self, message: &Message) -> io::Result<()> {
@@ -147,11 +154,16 @@ impl Sender {
         }
         if self.announced < message.templates {
             let templates = self.templates.from(self.announced);
+            if self.announced == 0 {
+                self.announced_at = Instant::now();
+            }
             for body in template_bodies(&templates, self.max_message) {
-                self.send_body(&body)?;
+                if !self.send_body(&body)? {
+                    // Without its templates the data would be of no use; the next message tries again.
+                    return Ok(false);
+                }
             }
             self.announced += templates.len();
-            self.announced_at = Instant::now();
             self.counters.templates_sent += templates.len() as u64;
         }
         let sent = self.send_body(&message.body)?;
@@ -168,7 +180,12 @@ impl Sender {
             sequence_number: self.sequence_number,
             domain: self.domain,
         };
-        match self.write(&header.to_bytes(), body) {
+        let mut written = self.write(&header.to_bytes(), body);
+        if written.is_err() && matches!(self.way, Way::Udp(_)) {
+            // The system tells with this call what became of an earlier datagram; this one was not sent.
+            written = self.write(&header.to_bytes(), body);
+        }
+        match written {
             Ok(()) => Ok(true),
             // Nobody listens there, or the buffers are full: over UDP that is the datagram's loss.
             Err(error) if matches!(self.way, Way::Udp(_)) => {
@@ -239,7 +256,7 @@ fn connect(transport: &Transport) -> io::Result<Way> {
             return Err(last);
         }
         Transport::Tcp(address) => {
-            let stream = TcpStream::connect(address.as_str())?;
+            let stream = connect_tcp(address)?;
             stream.set_write_timeout(Some(STALL))?;
             Way::Tcp(stream)
         }
@@ -247,6 +264,18 @@ fn connect(transport: &Transport) -> io::Result<Way> {
         Transport::File(path) => Way::File(File::create(path)?),
         Transport::Stdout => Way::Stdout,
     })
+}
+
+/// Connects to the first address of a name that answers.
+fn connect_tcp(address: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in std::net::ToSocketAddrs::to_socket_addrs(address)? {
+        match TcpStream::connect_timeout(&address, CONNECT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Writes header and body, with one call where the system takes both.

@@ -107,15 +107,15 @@ pub struct FlowRecord<'a> {
     pub flow_id: u64,
     /// Why it was closed.
     pub end_reason: EndReason,
-    /// Identifier of the outermost VLAN of the first packet, zero if it had none.
+    /// Identifier of the outermost VLAN of the first packet of the direction of `key`, zero if it had none.
     pub vlan: u16,
-    /// Type of service or traffic class octet of the first packet.
+    /// Type of service or traffic class octet of that packet.
     pub class_of_service: u8,
-    /// Interface of the first packet.
+    /// Interface of that packet.
     pub ingress_interface: u32,
     /// Interface of departure, where an exporter says so.
     pub egress_interface: u32,
-    /// ICMP type in the upper octet, code in the lower one, of the first packet; `None` unless ICMP or ICMPv6.
+    /// ICMP type in the upper octet, code in the lower one, of that packet; `None` unless ICMP or ICMPv6.
     pub icmp_type_code: Option<u16>,
     /// Fields of one application transaction.
     pub app: Option<AppRef<'a>>,

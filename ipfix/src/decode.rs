@@ -367,8 +367,9 @@ fn value(kind: AbstractType, octets: &[u8], length: u16) -> Option<Value<'_>> {
         | AbstractType::Unsigned64
         | AbstractType::Boolean => Value::Unsigned(unsigned()?),
         AbstractType::Signed8 | AbstractType::Signed16 | AbstractType::Signed32 | AbstractType::Signed64 => {
+            let value = unsigned()?;
             let unused = 64 - 8 * u32::try_from(octets.len()).ok()?;
-            Value::Signed((unsigned()? << unused).cast_signed() >> unused)
+            Value::Signed((value << unused).cast_signed() >> unused)
         }
         AbstractType::Float32 => Value::Float(f32::from_be_bytes(octets.try_into().ok()?).into()),
         AbstractType::Float64 => Value::Float(f64::from_be_bytes(octets.try_into().ok()?)),

@@ -30,7 +30,7 @@ impl Element {
 
 /// Abstract data types (RFC 7012 section 3.1, RFC 6313 section 4.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[allow(missing_docs, reason = "the names are those of RFC 7012, which says it better")]
+#[expect(missing_docs, reason = "the names are those of RFC 7012, which says it better")]
 pub enum AbstractType {
     Unsigned8,
     Unsigned16,

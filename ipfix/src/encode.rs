@@ -125,7 +125,7 @@ fn all_fields(protocol: u8) -> u64 {
 #[derive(Debug)]
 pub struct RecordEncoder {
     templates: Arc<Templates>,
-    known: HashMap<Shape, (Shape, u16)>,
+    known: HashMap<Shape, u16>,
 }
 
 impl RecordEncoder {
@@ -152,7 +152,17 @@ impl RecordEncoder {
             shape.app = Some((protocol, present));
         }
         let templates = &self.templates;
-        let (shape, id) = *self.known.entry(shape).or_insert_with(|| templates.id_of(shape));
+        let (shape, id) = match self.known.get(&shape) {
+            Some(&id) => (shape, id),
+            None => {
+                let (under, id) = templates.id_of(shape);
+                // A shape that got no template of its own is not remembered: there may be any number of them.
+                if under == shape {
+                    self.known.insert(shape, id);
+                }
+                (under, id)
+            }
+        };
         for (row, value) in flow::ROWS.iter().zip(values) {
             if let Some(value) = value {
                 write(row.kind, Some(value), out);

@@ -59,6 +59,14 @@ impl App {
         gaps
     }
 
+    /// A direction begins anew at this sequence number; gives the number of gaps that a parser noticed.
+    pub fn begin_again(&mut self, direction: Direction, sequence: u32) -> u64 {
+        let stream = &mut self.streams[direction.index()];
+        stream.clear();
+        stream.begin(sequence);
+        u64::from(self.session.gap(direction, u64::MAX))
+    }
+
     /// Feeds what was kept for want of the octets before it: the flow has ended.
     pub fn finish(&mut self, ts: Timestamp, pools: &mut Pools) -> u64 {
         let Self { session, streams } = self;

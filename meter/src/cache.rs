@@ -40,14 +40,21 @@ pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, Default)]
 struct Cold {
     flow_id: u64,
-    icmp_type_code: Option<u16>,
-    vlan: u16,
-    class_of_service: u8,
-    interface: u32,
+    /// What the first packet of each direction says of it.
+    sides: [Attributes; 2],
     /// Sequence number of the first octet of data in each direction, where the SYN was seen.
     first_sequence: [Option<u32>; 2],
     /// Second of the clock in which transactions were last recorded, and how many in it.
     transactions: (u64, u32),
+}
+
+/// What a record says of a direction beside its key and its counters.
+#[derive(Clone, Copy, Debug, Default)]
+struct Attributes {
+    icmp_type_code: Option<u16>,
+    vlan: u16,
+    class_of_service: u8,
+    interface: u32,
 }
 
 /// One packet, decoded, with its place in the table.
@@ -148,6 +155,17 @@ impl FlowCache {
         let Some(entry) = self.table.entry_mut(slot) else { return };
         let initiator_swapped = entry.bits[0] & state::SWAPPED != 0;
         let direction = if initiator_swapped == observed.swapped { Direction::Forward } else { Direction::Reverse };
+        if entry.bits[direction.index()] & state::SEEN == 0
+            && let Some(cold) = self.cold.get_mut(slot as usize)
+        {
+            let decoded = &observed.decoded;
+            cold.sides[direction.index()] = Attributes {
+                icmp_type_code: decoded.icmp_type_code,
+                vlan: decoded.vlan,
+                class_of_service: decoded.class_of_service,
+                interface: observed.interface,
+            };
+        }
         if entry.app != UNWANTED {
             self.feed(slot, direction, observed, counters, sink);
         }
@@ -252,10 +270,7 @@ impl FlowCache {
         }
         let cold = Cold {
             flow_id: flow_id(&observed.key, observed.ts),
-            icmp_type_code: decoded.icmp_type_code,
-            vlan: decoded.vlan,
-            class_of_service: decoded.class_of_service,
-            interface: observed.interface,
+            sides: [Attributes::default(); 2],
             first_sequence: [None; 2],
             transactions: (0, 0),
         };
@@ -284,7 +299,14 @@ impl FlowCache {
             && let Some(cold) = self.cold.get_mut(slot as usize)
         {
             // SYN takes one sequence number (RFC 9293 section 3.4).
-            cold.first_sequence[direction.index()] = Some(tcp.sequence.wrapping_add(1));
+            let first = Some(tcp.sequence.wrapping_add(1));
+            let known = std::mem::replace(&mut cold.first_sequence[direction.index()], first);
+            if known != first
+                && let Some(app) = self.table.entry_mut(slot).and_then(|entry| self.apps.get_mut(entry.app))
+            {
+                // Another connection on the same ports, without an end of the one before.
+                counters.stream_gaps += app.begin_again(direction, tcp.sequence.wrapping_add(1));
+            }
         }
         // A snapped segment without captured payload still is a gap; a datagram is nothing.
         if decoded.payload.is_empty() && (decoded.tcp.is_none() || decoded.payload_octets == 0) {
@@ -304,7 +326,7 @@ impl FlowCache {
         if app.session.is_done() {
             return;
         }
-        let opened = app.session.opened();
+        let before = (app.session.opened(), app.session.dropped());
         let payload = Payload {
             direction,
             bytes: decoded.payload,
@@ -313,7 +335,8 @@ impl FlowCache {
             ts: observed.ts,
         };
         counters.stream_gaps += app.feed(payload, &mut self.pools);
-        counters.transactions += app.session.opened() - opened;
+        counters.transactions += app.session.opened() - before.0;
+        counters.transactions_not_recorded += app.session.dropped() - before.1;
         let mut closer = Closer { config: &self.config, now: self.now, entry: &mut *entry, cold, counters, sink };
         app.session.settle(&mut self.pools, &mut |app, started| closer.transaction(app, started));
         if app.session.is_done() && app.session.opened() == 0 {
@@ -357,9 +380,10 @@ impl FlowCache {
         let index = entry.app;
         let mut closer = Closer { config: &self.config, now, entry, cold, counters, sink };
         if let Some(app) = self.apps.get_mut(index) {
-            let opened = app.session.opened();
+            let before = (app.session.opened(), app.session.dropped());
             closer.counters.stream_gaps += app.finish(Timestamp::from_nanos(closer.entry.seen), &mut self.pools);
-            closer.counters.transactions += app.session.opened() - opened;
+            closer.counters.transactions += app.session.opened() - before.0;
+            closer.counters.transactions_not_recorded += app.session.dropped() - before.1;
             // The first transaction has the packets, and is the last record if no other follows.
             app.session.finish(&mut |app, started| closer.close(reason, Some(app), started));
         }
@@ -457,16 +481,17 @@ impl Closer<'_> {
             reverse = Counters::default();
         }
         let oriented = if swapped == turned { key } else { key.reversed() };
+        let [source, responder] = if turned { [1, 0] } else { [0, 1] }.map(|side: usize| self.cold.sides[side]);
         let record = FlowRecord {
             key: FlowKey { vlan: 0, class_of_service: 0, interface: 0, ..oriented },
             forward,
             reverse,
             flow_id: self.cold.flow_id,
             end_reason: reason,
-            vlan: self.cold.vlan,
-            class_of_service: self.cold.class_of_service,
-            ingress_interface: self.cold.interface,
-            icmp_type_code: self.cold.icmp_type_code,
+            vlan: source.vlan,
+            class_of_service: source.class_of_service,
+            ingress_interface: source.interface,
+            icmp_type_code: source.icmp_type_code,
             app,
             ..FlowRecord::default()
         };
@@ -479,6 +504,10 @@ impl Closer<'_> {
                 key: record.key.reversed(),
                 forward: record.reverse,
                 reverse: Counters::default(),
+                vlan: responder.vlan,
+                class_of_service: responder.class_of_service,
+                ingress_interface: responder.interface,
+                icmp_type_code: responder.icmp_type_code,
                 app: None,
                 ..record
             };

@@ -9,7 +9,7 @@
 const MAX_HELD: usize = 64 * 1024;
 /// Most segments kept for one direction.
 const MAX_SEGMENTS: usize = 32;
-/// A segment further ahead than this is not of this connection, or is of its future: nothing is kept for it.
+/// Nothing is kept for a segment further ahead than this: more is missing than could come yet, so it is a gap.
 const MAX_AHEAD: u32 = 1 << 24;
 
 /// What a stream passes on.
@@ -74,7 +74,11 @@ impl Stream {
         } else if ahead < MAX_AHEAD {
             self.hold(segment);
         } else {
-            return;
+            self.finish(pass);
+            let next = self.next.unwrap_or(segment.sequence);
+            pass(Piece::Gap(segment.sequence.wrapping_sub(next).into()));
+            self.next = Some(segment.sequence);
+            self.pass(segment, pass);
         }
         self.pass_held(pass);
         while self.held_octets > MAX_HELD || self.held.len() > MAX_SEGMENTS {
@@ -191,6 +195,13 @@ mod tests {
     fn snapped_payload_is_a_gap() {
         assert_eq!(play(&mut Stream::default(), &[(5, b"ab", 10), (15, b"c", 1)], true), "ab[8]c");
         assert_eq!(play(&mut Stream::default(), &[(5, b"", 10), (10, b"", 7), (17, b"x", 1)], true), "[10][2]x");
+    }
+
+    #[test]
+    fn far_ahead_is_a_gap_at_once() {
+        let far = MAX_AHEAD + 10;
+        let segments: &[(u32, &[u8], u32)] = &[(0, b"ab", 2), (5, b"f", 1), (far, b"xyz", 3)];
+        assert_eq!(play(&mut Stream::default(), segments, false), format!("ab[3]f[{}]xyz", far - 6));
     }
 
     #[test]

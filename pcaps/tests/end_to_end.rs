@@ -106,13 +106,16 @@ fn stored(data: &Path) -> (u64, u64, u64) {
 
 #[test]
 fn what_is_exported_over_tcp_and_udp_is_received_and_stored() {
-    let captures = weir_pcaps::bundled();
-    let exported = totals(&records(&captures));
-    assert!(exported.0 > 1000);
-    for transport in ["tcp", "udp"] {
+    let all = weir_pcaps::bundled();
+    // Over UDP no more than the smallest receive buffer holds: whatever the scheduler does, nothing is lost.
+    let few = ["http/http-lo.pcap", "tls/tls-lo.pcap", "sip/sip-lo.pcap"].map(|name| weir_pcaps::folder().join(name));
+    for (transport, captures) in [("tcp", &all[..]), ("udp", &few)] {
+        let exported = totals(&records(captures));
+        assert!(exported.0 > 50);
         let data = tempfile::tempdir().unwrap();
-        let collector = Collector::start(data.path(), transport, &["--records", &exported.0.to_string()]);
-        weir_meter(&captures, &format!("{transport}://{}", collector.address));
+        let limits = ["--records", &exported.0.to_string(), "--quiet-after", "10"];
+        let collector = Collector::start(data.path(), transport, &limits);
+        weir_meter(captures, &format!("{transport}://{}", collector.address));
         let said = collector.wait();
         assert_eq!(stored(data.path()), exported, "{transport}: {said}");
     }
@@ -125,7 +128,7 @@ fn softflowd_reaches_the_store() {
     let (_, packets, octets) = totals(&records(std::slice::from_ref(&capture)));
     for version in ["5", "9", "10"] {
         let data = tempfile::tempdir().unwrap();
-        let collector = Collector::start(data.path(), "udp", &["--quiet-after", "1"]);
+        let collector = Collector::start(data.path(), "udp", &["--quiet-after", "2"]);
         run(Command::new(&softflowd).arg("-r").arg(&capture).args([
             "-n",
             &collector.address,
@@ -174,7 +177,9 @@ fn nfcapd_receives_the_same_flows() {
         .args(["--uniflow", "--export", &format!("udp://127.0.0.1:{port}"), "-r"])
         .args(&captures));
     // It has taken everything when its receive queue is empty; then it is asked to end, and writes its file.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while !queue_is_empty(&hex) {
+        assert!(std::time::Instant::now() < until, "nfcapd does not read");
         std::thread::yield_now();
     }
     run(Command::new("kill").args(["-TERM", &child.id().to_string()]));

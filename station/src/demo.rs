@@ -43,8 +43,9 @@ pub struct Arguments {
     meter: Option<PathBuf>,
 }
 
-/// Marks a folder that a demo made and may replace.
-const MARK: &str = ".weir-demo";
+/// Marks a store that holds nothing but what a demo put there: the next one may replace it. Whoever else writes to the
+/// store takes the mark away.
+pub const MARK: &str = ".weir-demo";
 
 /// What came of it.
 #[derive(Debug)]
@@ -72,6 +73,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = Config { listen, ..Config::default() };
     // Records of captures come in any order of time; judged they are afterwards, in the right one.
     let pipeline = Pipeline::open(&arguments.data, false)?;
+    fs::write(arguments.data.join(MARK), "").with_context(|| arguments.data.display().to_string())?;
     let handle = Collector::start(config, pipeline, Pipeline::tick)?;
     let mut run = play(&meter, &captures, &arguments.data, &handle)?;
     let (pipeline, snapshot) = handle.stop()?;
@@ -127,7 +129,7 @@ fn make_folder(data: &Path) -> anyhow::Result<()> {
     } else if data.exists() && fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_some()) {
         bail!(Usage(format!("{} is not empty and not from an earlier demo: name another with --data", data.display())));
     }
-    fs::create_dir_all(data).and_then(|()| fs::write(data.join(MARK), "")).with_context(|| data.display().to_string())
+    fs::create_dir_all(data).with_context(|| data.display().to_string())
 }
 
 /// Meters all captures into the collector.

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::bail;
@@ -31,7 +32,8 @@ pub struct Arguments {
 
 /// Judges all records, in the order of time if they come from a store.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let out = io::BufWriter::new(io::stdout());
+    let failure = Arc::default();
+    let out = io::BufWriter::new(Watched { out: io::stdout(), failure: Arc::clone(&failure) });
     let sink: Box<dyn AlertSink> = match arguments.output.as_str() {
         "json" => Box::new(Lines::json(out)),
         "idea" => Box::new(Lines::idea(out, NODE)),
@@ -49,8 +51,37 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     engine.finish();
-    io::stdout().flush()?;
+    let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(error) = failure {
+        return Err(anyhow::Error::from(error).context("alerts could not be written"));
+    }
     let counters = engine.counters();
     eprintln!("weir: {} records judged of {}, {} alerts", counters.judged, counters.records, counters.alerts);
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A writer that remembers why it failed: it is given away to the engine.
+struct Watched<W> {
+    out: W,
+    failure: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl<W> Watched<W> {
+    fn watch<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.kind().into());
+        })
+    }
+}
+
+impl<W: Write> Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.out.write(bytes);
+        self.watch(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.out.flush();
+        self.watch(result)
+    }
 }

@@ -40,6 +40,11 @@ impl Pipeline {
     pub fn open(data: &Path, detect: bool) -> anyhow::Result<Self> {
         let store = StoreWriter::open(data, WriterOptions::default())
             .with_context(|| format!("cannot open the store at {}", data.display()))?;
+        // From now on it holds what nobody may replace.
+        match std::fs::remove_file(data.join(crate::demo::MARK)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
         let engine = if detect {
             let mut engine = Engine::new(&Config::default(), Box::new(Fanout(alert_files(data)?)));
             engine.set_wall_clock(Some(now()));

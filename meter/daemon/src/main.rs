@@ -7,7 +7,10 @@ mod options;
 mod report;
 mod units;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::Parser;
@@ -25,20 +28,17 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let (check, dump) = (options.check, options.dump_config);
     if options.list_parsers {
-        list_parsers();
-        return ExitCode::SUCCESS;
+        return answer(&list_parsers());
     }
     if options.list_interfaces {
-        print!("{}", interfaces::list());
-        return ExitCode::SUCCESS;
+        return answer(&interfaces::list());
     }
     let settings = match Settings::new(options) {
         Ok(settings) => settings,
         Err(error) => return fail(&error, USAGE),
     };
     if dump {
-        print!("{}", settings.dump());
-        return ExitCode::SUCCESS;
+        return answer(&settings.dump());
     }
     if check {
         return ExitCode::SUCCESS;
@@ -60,10 +60,19 @@ fn fail(error: &anyhow::Error, status: u8) -> ExitCode {
     ExitCode::from(status)
 }
 
-fn list_parsers() {
-    for identity in weir_parsers::app::IDENTITIES {
+fn list_parsers() -> String {
+    let line = |identity: &weir_parsers::app::Identity| {
         let ports: Vec<_> = identity.port_hints.iter().map(u16::to_string).collect();
-        println!("{:<8} {:?}, asked first on ports {}", identity.slug, identity.transports, ports.join(" "));
+        format!("{:<8} {:?}, asked first on ports {}\n", identity.slug, identity.transports, ports.join(" "))
+    };
+    weir_parsers::app::IDENTITIES.iter().map(line).collect()
+}
+
+/// Writes an answer to standard output.
+fn answer(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&error.into(), 1),
+        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -99,24 +108,26 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         sinks = outcome.sinks;
     }
     let (sink, destinations) = exporter.finish(sinks);
+    // Whoever reads standard output may have had enough: what was not written after that is no failure.
+    let mut had_enough = false;
     for report in &destinations {
         if let Some(error) = &report.error {
-            // Whoever reads standard output has had enough.
             let is_pipe = report.destination.transport == Transport::Stdout;
             if is_pipe && error.kind() == io::ErrorKind::BrokenPipe {
-                return Ok(ExitCode::SUCCESS);
+                had_enough = true;
+                continue;
             }
             eprintln!("weir-meter: {}: {error}", report.destination);
             failed = true;
         }
         failed |= report.counters.records_not_sent > 0;
     }
-    failed |= sink.records_dropped_queue + sink.records_dropped_size > 0;
+    failed |= sink.records_dropped_size > 0 || (sink.records_dropped_queue > 0 && !had_enough);
     let report = Report { files, ledger, span, sink, destinations };
     if let Some(path) = &settings.ledger {
         std::fs::write(path, report.json()).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if !settings.quiet && report.files > 0 {
+    if !settings.quiet && report.files > 0 && !had_enough {
         eprint!("{}", report.text());
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

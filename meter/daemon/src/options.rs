@@ -134,6 +134,9 @@ struct FileOptions {
     quiet: Option<bool>,
 }
 
+/// Most flows that can be asked for: some ten gigabytes of memory, and less than overflows a number of 32 bits.
+const MAX_FLOWS: usize = 1 << 24;
+
 /// What to do, checked.
 #[derive(Debug)]
 pub struct Settings {
@@ -192,8 +195,8 @@ impl Settings {
             max_transactions: options.max_transactions.or(file.max_transactions).unwrap_or(default.max_transactions),
             hash_seed: options.hash_seed.or(file.hash_seed),
         };
-        if !(16..=1 << 30).contains(&meter.flows) {
-            bail!("flows: {} is not within 16 and {}", meter.flows, 1 << 30);
+        if !(16..=MAX_FLOWS).contains(&meter.flows) {
+            bail!("flows: {} is not within 16 and {MAX_FLOWS}", meter.flows);
         }
         let read = several(options.read, file.read);
         let workers = options.workers.or(file.workers).unwrap_or(1);

@@ -88,8 +88,9 @@ struct Key {
 #[derive(Clone, Debug)]
 struct Flow {
     first_packet: Sent,
+    /// First packet of each direction.
+    first_of: [Option<Sent>; 2],
     ends: [End; 2],
-    icmp_type_code: Option<u16>,
     was_heard: [bool; 2],
     has_fin: [bool; 2],
     has_ended: bool,
@@ -193,11 +194,10 @@ impl Model {
         let flow = self.flows.entry(key).or_insert_with(|| {
             self.counts.flows_created += 1;
             let is_answer = if flags & SYN != 0 { flags & ACK != 0 } else { is_tcp && src.1 < 1024 && dst.1 >= 1024 };
-            let is_icmp = matches!(sent.protocol, protocol::ICMP | protocol::ICMPV6);
             Flow {
                 first_packet: sent.clone(),
                 ends: if is_answer { [dst, src] } else { [src, dst] },
-                icmp_type_code: (is_icmp && sent.transport_octets() >= 2).then(|| u16::from_be_bytes(sent.icmp)),
+                first_of: [None, None],
                 was_heard: [false; 2],
                 has_fin: [false; 2],
                 has_ended: false,
@@ -212,6 +212,7 @@ impl Model {
         }
         flow.last = self.clock;
         flow.was_heard[side] = true;
+        flow.first_of[side].get_or_insert_with(|| sent.clone());
         flow.has_fin[side] |= flags & FIN != 0;
         let has_fin_wherever_heard = (0..2).all(|side| flow.has_fin[side] || !flow.was_heard[side]);
         flow.has_ended |= flags & RST != 0 || has_fin_wherever_heard;
@@ -281,6 +282,7 @@ impl Model {
     fn close(&mut self, key: &Key, flow: &mut Flow, end_reason: EndReason, at: u64) {
         let mut ends = flow.ends;
         let mut sides = std::mem::take(&mut flow.open);
+        let mut first_of = flow.first_of.clone();
         if sides.iter().all(|side| side.packets == 0) {
             return;
         }
@@ -288,26 +290,36 @@ impl Model {
         if !flow.was_heard[0] {
             ends.reverse();
             sides.reverse();
+            first_of.reverse();
         }
-        let first = &flow.first_packet;
-        let record = |[src, dst]: [End; 2], sides| Rec {
-            key: FlowKey::new(src.0, dst.0, src.1, dst.1, key.protocol),
-            sides,
-            end_reason,
-            vlan: first.vlan,
-            class_of_service: first.class_of_service,
-            interface: first.interface,
-            icmp_type_code: flow.icmp_type_code,
+        let record = |[src, dst]: [End; 2], sides, first: &Option<Sent>| {
+            let first = first.as_ref().unwrap();
+            let is_icmp = matches!(first.protocol, protocol::ICMP | protocol::ICMPV6);
+            Rec {
+                key: FlowKey::new(src.0, dst.0, src.1, dst.1, key.protocol),
+                sides,
+                end_reason,
+                vlan: first.vlan,
+                class_of_service: first.class_of_service,
+                interface: first.interface,
+                icmp_type_code: (is_icmp && first.transport_octets() >= 2).then(|| u16::from_be_bytes(first.icmp)),
+            }
         };
         let [forward, reverse] = sides;
         let records = if self.config.uniflow {
-            let back = record([ends[1], ends[0]], [reverse, Side::default()]);
-            [record(ends, [forward, Side::default()]), back].into_iter().filter(|r| r.sides[0].packets > 0).collect()
+            let mut both = Vec::new();
+            if forward.packets > 0 {
+                both.push(record(ends, [forward, Side::default()], &first_of[0]));
+            }
+            if reverse.packets > 0 {
+                both.push(record([ends[1], ends[0]], [reverse, Side::default()], &first_of[1]));
+            }
+            both
         } else {
-            vec![record(ends, sides)]
+            vec![record(ends, sides, &first_of[0])]
         };
         for record in records {
-            self.records.push(((key.clone(), first.ts), record));
+            self.records.push(((key.clone(), flow.first_packet.ts), record));
             self.closed_at.push(at);
         }
     }

@@ -82,6 +82,7 @@ impl<P: Parser> Running<P> {
             if bytes.is_empty() && (at > 0 || input.transport == Transport::Stream) {
                 return Left::At(at);
             }
+            self.transactions.bound();
             match self.parser.parse(Input { bytes, ..input }, &mut self.transactions) {
                 Step::Consumed(read) => {
                     // A parser that reads nothing would be asked for ever.
@@ -179,6 +180,13 @@ macro_rules! declare {
                 }
             }
 
+            fn dropped(&self) -> u64 {
+                match self {
+                    Self::Undecided => 0,
+                    $(Self::$name(running) => running.transactions.dropped(),)*
+                }
+            }
+
             fn close(&mut self, which: Which, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
                 match self {
                     Self::Undecided => {}
@@ -231,6 +239,7 @@ pub struct Session {
     /// Ports of the flow, source and destination.
     ports: [u16; 2],
     opened_before: u64,
+    dropped_before: u64,
     handovers: usize,
 }
 
@@ -259,6 +268,12 @@ impl Session {
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.opened_before + self.state.opened()
+    }
+
+    /// Transactions found that were dropped without being closed, since one packet completed too many.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped_before + self.state.dropped()
     }
 
     /// Takes the next octets of one direction, observed at `now`.
@@ -341,6 +356,7 @@ impl Session {
         std::mem::take(&mut self.state).recycle(pools);
         self.unread.iter_mut().for_each(Unread::clear);
         self.opened_before = 0;
+        self.dropped_before = 0;
         self.handovers = 0;
         self.done = false;
     }
@@ -376,6 +392,7 @@ impl Session {
                     self.handovers += 1;
                     at += read;
                     self.opened_before += self.state.opened();
+                    self.dropped_before += self.state.dropped();
                     self.before.push(std::mem::take(&mut self.state));
                     // What the other direction left unread may be the first octets of the next protocol: it is kept.
                     for unread in &mut self.unread {

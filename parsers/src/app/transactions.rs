@@ -14,6 +14,9 @@ enum Phase {
     Current,
 }
 
+/// Most transactions that are kept between two packets, for each that may be open.
+const MAX_COMPLETE: usize = 4;
+
 #[derive(Debug)]
 struct Entry<F> {
     fields: F,
@@ -47,6 +50,8 @@ pub struct Transactions<F> {
     now: Timestamp,
     opened: u64,
     completions: u64,
+    /// Complete, but dropped without a record.
+    dropped: u64,
 }
 
 impl<F: Fields> Transactions<F> {
@@ -60,6 +65,7 @@ impl<F: Fields> Transactions<F> {
             stirred: false,
             now: Timestamp::ZERO,
             opened: 0,
+            dropped: 0,
             completions: 0,
         }
     }
@@ -127,6 +133,23 @@ impl<F: Fields> Transactions<F> {
         self.opened
     }
 
+    /// Transactions that were dropped without a record, since one packet completed too many.
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Keeps the number of entries bounded between two parsing steps. One packet may bring in order what came in many before
+    /// it, and complete more than any packet of its own could: then the oldest go, and are counted.
+    pub(super) fn bound(&mut self) {
+        while self.entries.len() > MAX_COMPLETE * self.max_open
+            && let Some(oldest) = self.first_complete()
+        {
+            self.close(oldest, &mut |_| ());
+            self.dropped += 1;
+        }
+    }
+
     /// Sets the time of the packet that is read next.
     pub(super) fn set_now(&mut self, now: Timestamp) {
         self.now = now;
@@ -179,7 +202,9 @@ impl<F: Fields> Transactions<F> {
     /// Makes it as new, keeps the memory.
     pub(super) fn clear(&mut self) {
         self.finish(|_| ());
+        self.spare.truncate(self.max_open);
         self.opened = 0;
+        self.dropped = 0;
         self.completions = 0;
     }
 
