@@ -187,7 +187,9 @@ impl FlowCache {
     /// Closes all records: the run ends.
     pub fn finish(&mut self, counters: &mut Metered, sink: &mut dyn RecordSink) {
         for slot in self.table.slots() {
-            self.remove(slot, EndReason::FORCED, counters, sink);
+            let ended = self.table.entry_mut(slot).is_some_and(|entry| entry.bits[0] & state::CLOSING != 0);
+            let reason = if ended { EndReason::END_OF_FLOW } else { EndReason::FORCED };
+            self.remove(slot, reason, counters, sink);
         }
     }
 

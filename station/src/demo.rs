@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use weir_analysis::{Alert, AlertSink, Engine, Fanout};
+use weir_analysis::{Alert, AlertSink, Engine, EngineCounters, Fanout};
 use weir_collector::{Collector, Config, Handle, Listen, Snapshot};
 use weir_store::StoreCounters;
 
@@ -60,7 +60,7 @@ struct Run {
     snapshot: Snapshot,
     stored: StoreCounters,
     alerts: Vec<Alert>,
-    judged: u64,
+    judged: EngineCounters,
 }
 
 /// Plays, judges, asks, prints.
@@ -146,7 +146,7 @@ fn play(meter: &Path, captures: &[PathBuf], data: &Path, handle: &Handle<Pipelin
         snapshot: Snapshot::default(),
         stored: StoreCounters::default(),
         alerts: Vec::new(),
-        judged: 0,
+        judged: EngineCounters::default(),
     };
     for (domain, capture) in (1_u32..).zip(captures) {
         progress.set_message(capture.file_name().unwrap_or_default().to_string_lossy().into_owned());
@@ -202,14 +202,14 @@ fn add_ledger(run: &mut Run, text: &str) -> anyhow::Result<()> {
 }
 
 /// Judges what is stored. Alerts go to files beside the store; the last word on each attack is given.
-fn judge(data: &Path) -> anyhow::Result<(Vec<Alert>, u64)> {
+fn judge(data: &Path) -> anyhow::Result<(Vec<Alert>, EngineCounters)> {
     let (sender, receiver) = std::sync::mpsc::channel();
     let mut sinks = alert_files(data)?;
     sinks.push(Box::new(move |alert: &Alert| drop(sender.send(alert.clone()))) as Box<dyn AlertSink>);
     let mut engine = Engine::new(&weir_analysis::Config::default(), Box::new(Fanout(sinks)));
     query::each_record(data, "all", &mut engine)?;
     engine.finish();
-    let judged = engine.counters().judged + engine.counters().without_packets;
+    let judged = *engine.counters();
     drop(engine);
     let mut last: BTreeMap<String, Alert> = BTreeMap::new();
     for alert in receiver {

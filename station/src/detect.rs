@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::bail;
-use weir_analysis::{AlertSink, Config, Engine, Lines};
+use weir_analysis::{AlertSink, Config, Engine, EngineCounters, Lines};
 use weir_collector::read_file;
 
 use crate::{Usage, pipeline::NODE, query};
@@ -57,6 +57,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let counters = engine.counters();
     eprintln!("weir: {} records judged of {}, {} alerts", counters.judged, counters.records, counters.alerts);
+    for ((name, meaning), value) in EngineCounters::DEFINITIONS.iter().zip(counters.values()) {
+        if value > 0 && ["without_packets", "off_wall", "off_clock"].contains(name) {
+            eprintln!("  {value} {name}: {meaning}");
+        }
+    }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -29,6 +29,8 @@ pub struct Pipeline {
     store: StoreWriter,
     engine: Option<Engine>,
     counts: Arc<Mutex<Counts>>,
+    /// The store could not be written when it was last tried.
+    failing: bool,
 }
 
 impl Pipeline {
@@ -52,7 +54,7 @@ impl Pipeline {
         } else {
             None
         };
-        Ok(Self { store, engine, counts: Arc::default() })
+        Ok(Self { store, engine, counts: Arc::default(), failing: false })
     }
 
     /// Shows to other threads what was done up to the last tick.
@@ -63,8 +65,19 @@ impl Pipeline {
 
     /// Time passes: what is in memory goes to disk, attacks that are over are ended.
     pub fn tick(&mut self) {
-        // The writer counts what it could not write, and keeps the error for whoever closes it.
-        let _ = self.store.flush();
+        // The writer counts what it could not write. It is said when it begins and when it ends, not each time.
+        match self.store.flush() {
+            Err(error) if !self.failing => {
+                eprintln!("weir: records are lost, the store cannot be written: {error}");
+                self.failing = true;
+            }
+            Ok(()) if self.failing => {
+                let lost = self.store.counters().dropped_by_write_error;
+                eprintln!("weir: the store can be written again; {lost} records were lost so far");
+                self.failing = false;
+            }
+            _ => {}
+        }
         if let Some(engine) = &mut self.engine {
             let now = now();
             engine.set_wall_clock(Some(now));
@@ -90,7 +103,7 @@ impl Pipeline {
 
 impl RecordSink for Pipeline {
     fn record(&mut self, record: &FlowRecord<'_>) {
-        // Counted and kept by the writer, as above.
+        // An error is kept by the writer, and comes up with the next flush.
         let _ = self.store.append(record);
         if let Some(engine) = &mut self.engine {
             engine.record(record);

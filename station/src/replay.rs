@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use weir_ipfix::message::Header;
 
 use crate::Usage;
@@ -57,9 +57,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             thread::sleep(due.saturating_sub(start.elapsed()));
         }
         match &mut way {
-            Way::Udp(socket) => drop(socket.send(message).context("cannot send")?),
-            Way::Tcp(stream) => stream.write_all(message).context("cannot send")?,
+            Way::Udp(socket) => socket.send(message).map(drop),
+            Way::Tcp(stream) => stream.write_all(message),
         }
+        // Not as a cause: a pipe that broke there is no reader of ours that has had enough.
+        .map_err(|error| anyhow!("{} went away after {sent} messages: {error}", arguments.to))?;
         at += message.len();
         sent += 1;
     };

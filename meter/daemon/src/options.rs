@@ -9,7 +9,7 @@ use std::{fmt::Write, num::NonZeroUsize, path::PathBuf, time::Duration};
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Deserialize;
-use weir_export::{Destination, ExporterConfig};
+use weir_export::{Destination, ExporterConfig, Transport};
 use weir_metering::{KeyFields, MeterConfig};
 
 use crate::units::{parse_duration, show_duration};
@@ -222,6 +222,7 @@ impl Settings {
         if !(512..=65_507).contains(&exporter.max_datagram) {
             bail!("max-datagram: {} is not within 512 and 65507", exporter.max_datagram);
         }
+        distinct_files(&read, &exporter.destinations)?;
         let ledger = options.ledger.or(file.ledger);
         let quiet = options.quiet || file.quiet.unwrap_or(false);
         Ok(Self { read, meter, exporter, workers, ledger, quiet })
@@ -258,6 +259,24 @@ impl Settings {
         line("quiet", self.quiet.to_string());
         text
     }
+}
+
+/// No destination may overwrite a capture, or another destination.
+fn distinct_files(read: &[String], destinations: &[Destination]) -> anyhow::Result<()> {
+    let mut taken: Vec<PathBuf> = read.iter().filter_map(|path| std::fs::canonicalize(path).ok()).collect();
+    for destination in destinations {
+        let path = match &destination.transport {
+            // A device such as /dev/null takes from anybody.
+            Transport::File(path) if !path.exists() || path.is_file() => path,
+            _ => continue,
+        };
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        if taken.contains(&path) {
+            bail!("export: {destination} would overwrite a file that is read or written already");
+        }
+        taken.push(path);
+    }
+    Ok(())
 }
 
 fn key_fields(names: &[String]) -> anyhow::Result<KeyFields> {
@@ -316,6 +335,8 @@ mod tests {
             (&["-e", "ftp://x"], "export"),
             (&["-r", "-", "--workers", "2"], "workers"),
             (&["--max-datagram", "70000"], "max-datagram"),
+            (&["-e", "file:x", "-e", "json:x"], "export"),
+            (&["-r", "Cargo.toml", "-e", "file:./Cargo.toml"], "export"),
         ] {
             let error = format!("{:#}", settings(arguments).unwrap_err());
             assert!(error.contains(named), "{error}");

@@ -228,7 +228,8 @@ impl Model {
 
     pub fn finish(mut self) -> Expected {
         for (key, mut flow) in std::mem::take(&mut self.flows) {
-            self.close(&key, &mut flow, EndReason::FORCED, self.clock);
+            let reason = if flow.has_ended { EndReason::END_OF_FLOW } else { EndReason::FORCED };
+            self.close(&key, &mut flow, reason, self.clock);
         }
         Expected { flows: by_flow(self.records), ..self.counts }
     }
@@ -293,7 +294,7 @@ impl Model {
             first_of.reverse();
         }
         let record = |[src, dst]: [End; 2], sides, first: &Option<Sent>| {
-            let first = first.as_ref().unwrap();
+            let first = first.as_ref().unwrap_or(&flow.first_packet);
             let is_icmp = matches!(first.protocol, protocol::ICMP | protocol::ICMPV6);
             Rec {
                 key: FlowKey::new(src.0, dst.0, src.1, dst.1, key.protocol),

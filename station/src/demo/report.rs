@@ -166,11 +166,24 @@ impl<W: Write> Page<W> {
             ("exported", of("sent.records_sent")),
             ("received", run.snapshot.decoded.records),
             ("stored", run.stored.stored_records),
-            ("judged", run.judged),
         ];
         let records = steps.iter().all(|s| s.1 == created);
         let text: Vec<String> = steps.iter().map(|(name, count)| format!("{} {name}", grouped(*count))).collect();
         self.equation(records, &format!("records: {}", text.join(if records { " = " } else { " | " })))?;
+        let judged = &run.judged;
+        let left_out = judged.off_wall + judged.off_clock;
+        let all_judged =
+            judged.records == created && judged.judged + judged.without_packets + left_out == judged.records;
+        let mut text = format!("{} of them judged", grouped(judged.judged));
+        for (count, why) in [
+            (judged.without_packets, "further transactions of packets that were judged"),
+            (left_out, "too far from the time of the records around them"),
+        ] {
+            if count > 0 {
+                text.push_str(&format!(" + {} {why}", grouped(count)));
+            }
+        }
+        self.equation(all_judged, &text)?;
         let flows = of("metered.flows_created");
         writeln!(
             self.out,
@@ -182,7 +195,7 @@ impl<W: Write> Page<W> {
         )?;
         let lost = run.snapshot.decoded.lost_records;
         self.equation(lost == 0, &format!("{} records missing by sequence numbers", grouped(lost)))?;
-        Ok(packets && records && lost == 0 && run.damaged.is_empty())
+        Ok(packets && records && all_judged && lost == 0 && run.damaged.is_empty())
     }
 
     fn equation(&mut self, holds: bool, text: &str) -> io::Result<()> {

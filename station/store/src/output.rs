@@ -350,8 +350,24 @@ pub(crate) fn csv_line(line: &Line) -> String {
     )
 }
 
-/// A JSON object with IANA's names, as the meter writes them; a sum over several records says over how many.
-pub(crate) fn json_object(line: &Line) -> String {
+/// Elements that tell records apart, and the columns that they come from: a sum has only those that it agrees in.
+const TELLING: &[(&str, &[&str])] = &[
+    ("sourceIPv4Address", &["src4"]),
+    ("sourceIPv6Address", &["src6"]),
+    ("destinationIPv4Address", &["dst4"]),
+    ("destinationIPv6Address", &["dst6"]),
+    ("sourceTransportPort", &["src_port"]),
+    ("destinationTransportPort", &["dst_port"]),
+    ("protocolIdentifier", &["protocol"]),
+    ("ipClassOfService", &["tos"]),
+    ("flowEndReason", &["end_reason"]),
+    ("icmpTypeCodeIPv4", &["icmp_type", "icmp_code"]),
+    ("icmpTypeCodeIPv6", &["icmp_type", "icmp_code"]),
+];
+
+/// A JSON object with IANA's names, as the meter writes them; a sum over several records says over how many, and has no
+/// elements beside those in whose columns, `keys`, it agrees.
+pub(crate) fn json_object(line: &Line, keys: Option<&[String]>) -> String {
     let mut json = Vec::new();
     weir_ipfix::json::write_line(&line.record.as_record(), &mut json);
     let mut json = String::from_utf8_lossy(&json).trim_end().to_owned();
@@ -359,6 +375,13 @@ pub(crate) fn json_object(line: &Line) -> String {
         json.pop();
         // Writing to memory cannot fail.
         let _ = write!(json, ",\"deltaFlowCount\":{}}}", line.flows);
+    }
+    if let (Some(keys), Ok(mut object)) =
+        (keys, serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&json))
+    {
+        let agrees = |columns: &[&str]| keys.iter().any(|key| columns.iter().any(|c| key.starts_with(c)));
+        object.retain(|name, _| TELLING.iter().find(|t| t.0 == name).is_none_or(|(_, columns)| agrees(columns)));
+        return serde_json::Value::Object(object).to_string();
     }
     json
 }

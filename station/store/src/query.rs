@@ -337,6 +337,7 @@ impl Run<'_> {
             self.title(what, order.unwrap_or(Order::FLOWS), top)?;
         }
         let mut lines = Lines::begin(format, style, self.options.quiet, self.out)?;
+        lines.keys = Some(keys.iter().map(|k| k.0.to_string()).collect());
         while let Some(batch) = batches.next().await? {
             let rows = Rows::new(&batch);
             for row in 0..batch.num_rows() {
@@ -642,6 +643,8 @@ struct Lines<'a> {
     style: Style,
     out: &'a mut dyn Write,
     count: u64,
+    /// The columns that sums agree in; `None` for a list of records.
+    keys: Option<Vec<String>>,
 }
 
 impl<'a> Lines<'a> {
@@ -652,7 +655,7 @@ impl<'a> Lines<'a> {
             Format::Json => output(writeln!(out, "["))?,
             _ => {}
         }
-        Ok(Self { format, style, out, count: 0 })
+        Ok(Self { format, style, out, count: 0, keys: None })
     }
 
     fn write(&mut self, line: &Line) -> Result<(), Error> {
@@ -662,9 +665,9 @@ impl<'a> Lines<'a> {
             Format::Csv => writeln!(self.out, "{}", output::csv_line(line)),
             Format::Json => {
                 let separator = if self.count > 1 { "," } else { "" };
-                writeln!(self.out, "{separator}{}", output::json_object(line))
+                writeln!(self.out, "{separator}{}", output::json_object(line, self.keys.as_deref()))
             }
-            Format::Ndjson => writeln!(self.out, "{}", output::json_object(line)),
+            Format::Ndjson => writeln!(self.out, "{}", output::json_object(line, self.keys.as_deref())),
             Format::Null => Ok(()),
         };
         output(written)
