@@ -112,10 +112,17 @@ impl Decoder {
             self.state.counters.messages_beyond_session_cap += 1;
             return None;
         }
+        let domain = (message.protocol, message.domain);
+        if self.state.held.domains >= self.state.limits.domains
+            && self.sessions.get(&peer).is_some_and(|session| !session.domains.contains_key(&domain))
+        {
+            // Sources that have never yielded a record are not to keep out those that may: their domains go.
+            self.make_room(now, Some(peer));
+        }
         let session = self.sessions.get_mut(&peer)?;
         let state = &mut self.state;
         let domain_count = session.domains.len();
-        let domain = match session.domains.entry((message.protocol, message.domain)) {
+        let domain = match session.domains.entry(domain) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(_)
                 if domain_count >= state.limits.domains_per_session || state.held.domains >= state.limits.domains =>
@@ -192,7 +199,7 @@ impl Decoder {
             return true;
         }
         if matches!(peer, Peer::Udp(_)) {
-            if self.udp_sessions >= self.state.limits.udp_sessions && !self.make_room(now) {
+            if self.udp_sessions >= self.state.limits.udp_sessions && !self.make_room(now, None) {
                 return false;
             }
             self.udp_sessions += 1;
@@ -203,11 +210,11 @@ impl Decoder {
         true
     }
 
-    /// Forgets one UDP session, if one can be spared. Looks at all of them: only a flood of sources gets here, and the
-    /// number is capped.
-    fn make_room(&mut self, now: Timestamp) -> bool {
+    /// Forgets one UDP session, but not that of `except`, if one can be spared. Looks at all of them: only a flood of sources
+    /// or domains gets here, and the number is capped.
+    fn make_room(&mut self, now: Timestamp, except: Option<Peer>) -> bool {
         let idle = self.state.limits.udp_session_idle;
-        let spared = self.sessions.iter().filter(|(peer, _)| matches!(peer, Peer::Udp(_)));
+        let spared = self.sessions.iter().filter(|(peer, _)| matches!(peer, Peer::Udp(_)) && Some(**peer) != except);
         let spared = spared.min_by_key(|(_, session)| (session.usage.proven, session.last_seen));
         let Some((&peer, session)) = spared else { return false };
         if session.usage.proven && now.since(session.last_seen) < idle {

@@ -290,6 +290,23 @@ fn udp_sessions_are_capped_and_a_flood_does_not_push_out_who_speaks() {
 }
 
 #[test]
+fn a_flood_of_domains_does_not_keep_out_others() {
+    let mut rig = Rig::new(Limits { domains: 8, domains_per_session: 4, ..Limits::default() });
+    for port in 1..20 {
+        for domain in 1..5 {
+            rig.from(udp_peer(port), &ipfix(domain, 0, &[]));
+        }
+    }
+    assert!(rig.decoder.held().domains <= 8);
+    for peer in [tcp_peer(1), udp_peer(100)] {
+        rig.from(peer, &ipfix(7, 0, &[learn(256, FIELDS), set(256, &record(1))]));
+    }
+    rig.check();
+    assert_eq!(rig.kept.packets(), [1, 1]);
+    assert_eq!(rig.decoder.counters().messages_beyond_domain_cap, 0);
+}
+
+#[test]
 fn exporters_are_listed_up_to_a_cap() {
     let mut rig = Rig::new(Limits { exporters: 2, ..Limits::default() });
     for domain in 1..5 {
