@@ -14,8 +14,8 @@ enum Phase {
     Current,
 }
 
-/// Most transactions that are kept between two packets, for each that may be open.
-const MAX_COMPLETE: usize = 4;
+/// Most transactions that are kept until the packet that is being read is settled. More than any packet of its own completes.
+const MAX_KEPT: usize = 128;
 
 #[derive(Debug)]
 struct Entry<F> {
@@ -142,7 +142,7 @@ impl<F: Fields> Transactions<F> {
     /// Keeps the number of entries bounded between two parsing steps. One packet may bring in order what came in many before
     /// it, and complete more than any packet of its own could: then the oldest go, and are counted.
     pub(super) fn bound(&mut self) {
-        while self.entries.len() > MAX_COMPLETE * self.max_open
+        while self.entries.len() > MAX_KEPT.max(2 * self.max_open)
             && let Some(oldest) = self.first_complete()
         {
             self.close(oldest, &mut |_| ());
@@ -282,6 +282,19 @@ mod tests {
         complete(&mut t, 2);
         complete(&mut t, 1);
         assert_eq!(settle(&mut t), [2]);
+    }
+
+    #[test]
+    fn what_one_packet_completes_is_bounded_and_the_rest_is_counted() {
+        let mut t = Transactions::new(2);
+        for id in 0..1000 {
+            t.bound();
+            open(&mut t, id);
+            complete(&mut t, id);
+        }
+        let kept = settle(&mut t).len() as u64 + 1;
+        assert!(kept <= MAX_KEPT as u64 + 1, "{kept}");
+        assert_eq!(kept + t.dropped(), t.opened());
     }
 
     #[test]
