@@ -287,6 +287,7 @@ impl<W: Write> Page<W> {
                 ),
                 "the alerts again, as JSON",
             ),
+            (format!("{weir} console{data}"), "all this in a browser"),
             (format!("{weir} --help"), "and the rest"),
         ] {
             writeln!(self.out, "  {command:<66} {what}")?;
