@@ -76,12 +76,12 @@ pub fn run(subject: Subject, trace: &Trace, config: &MeterConfig) -> Result<Run>
     let mut run = match subject {
         Subject::Floor => floor(trace)?,
         Subject::Meter => {
-            let (run, ledger, _) = meter(trace, config, Count::default());
+            let (run, ledger, _) = meter(trace, config, Count::default())?;
             check(trace, &run, &ledger)?;
             run
         }
         Subject::MeterAndEncode => {
-            let (mut run, ledger, sink) = meter(trace, config, Encode::new());
+            let (mut run, ledger, sink) = meter(trace, config, Encode::new())?;
             run.encoded_octets = sink.octets;
             check(trace, &run, &ledger)?;
             ensure!(sink.records == run.records, "{} records in messages, not {}", sink.records, run.records);
@@ -119,8 +119,8 @@ impl Taken {
     }
 }
 
-fn meter<S: Sink>(trace: &Trace, config: &MeterConfig, sink: S) -> (Run, Ledger, S) {
-    let mut worker = Worker::new(config, Share::ALL, sink);
+fn meter<S: Sink>(trace: &Trace, config: &MeterConfig, sink: S) -> Result<(Run, Ledger, S)> {
+    let mut worker = Worker::new(config, Share::ALL, sink)?;
     let mut pass = |pass| timed(|| trace.replay(pass, 0, &mut |batch| worker.packets(batch))).0;
     let (first, again) = (pass(0), pass(1));
     let (last, (ledger, sink)) = timed(|| {
@@ -129,7 +129,7 @@ fn meter<S: Sink>(trace: &Trace, config: &MeterConfig, sink: S) -> (Run, Ledger,
         (ledger, sink)
     });
     let run = Run { whole: first.and(last), again, records: ledger.metered.records_created, ..Run::default() };
-    (run, ledger, sink)
+    Ok((run, ledger, sink))
 }
 
 /// What the floor counts of a flow.

@@ -54,7 +54,7 @@ const SPEC: TraceSpec =
 fn allocations(spec: TraceSpec, gap: u64) -> (Vec<u64>, u64) {
     let trace = Trace::new(spec);
     let mut records = 0;
-    let mut worker = Worker::new(&MeterConfig::default(), Share::ALL, |_: &FlowRecord<'_>| records += 1);
+    let mut worker = Worker::new(&MeterConfig::default(), Share::ALL, |_: &FlowRecord<'_>| records += 1).unwrap();
     let mut pass = |pass: u64| {
         let before = ALLOCATIONS.get();
         trace.replay(pass, pass * gap, &mut |batch| worker.packets(batch));

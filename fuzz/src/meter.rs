@@ -98,7 +98,7 @@ pub fn worker(data: &[u8]) {
     config.key.class_of_service = head & 4 != 0;
     config.key.interface = head & 4 != 0;
     let mut ts = Timestamp::from_secs(1_700_000_000);
-    let mut worker = Worker::new(&config, Share::ALL, Sums::default());
+    let mut worker = Worker::new(&config, Share::ALL, Sums::default()).expect("memory");
     let mut packets = Vec::new();
     let mut wire_octets = 0;
     for piece in &pieces {

@@ -174,7 +174,7 @@ fn messages(packets: &[Owned]) -> Vec<Vec<u8>> {
     let encoder = RecordEncoder::new(Arc::clone(&templates));
     let sink = Encode { encoder, writer: SetWriter::new(MAX_MESSAGE), bodies: Vec::new() };
     let config = MeterConfig { flows: 1024, app_flows: 1024, hash_seed: Some(1), ..MeterConfig::default() };
-    let mut worker = Worker::new(&config, Share::ALL, sink);
+    let mut worker = Worker::new(&config, Share::ALL, sink).expect("memory");
     for owned in packets.iter().take(4 * PACKETS) {
         worker.packets(&[packet(owned)]);
     }

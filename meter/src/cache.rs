@@ -11,10 +11,10 @@
 //! where the beginning was not seen, is TCP from a well-known port to another. A flow in which only the responder was heard
 //! is turned round in its records.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use weir_flow::{
-    Counters, EndReason, FlowKey, FlowRecord, RecordSink, Timestamp,
+    Counters, EndReason, FlowKey, FlowRecord, Packet, RecordSink, Timestamp,
     app::AppRef,
     ledger::Metered,
     protocol,
@@ -28,57 +28,100 @@ use weir_parsers::{
 use crate::{
     MeterConfig,
     apps::{Apps, Payload, UNWANTED},
-    hash::Seed,
-    table::{Entry, FlowTable, Inserted, NONE, Place, state},
+    hash::{Seed, flow_id},
+    table::{Cold, Entry, FlowTable, Hot, Inserted, NONE, Narrow, Place, Wide, state},
     wheel::Wheel,
 };
 
 /// How long an ended TCP flow waits for late segments and acknowledgments.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
-/// What is needed of a flow only when it begins and when a record is closed.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cold {
-    flow_id: u64,
-    /// What the first packet of each direction says of it.
-    sides: [Attributes; 2],
-    /// Sequence number of the first octet of data in each direction, where the SYN was seen.
-    first_sequence: [Option<u32>; 2],
-    /// Second of the clock in which transactions were last recorded, and how many in it.
-    transactions: (u64, u32),
-}
+/// Entries that are asked for before they are looked at by the wheel: their memory takes about as long as looking at so many.
+const AHEAD: usize = 16;
 
-/// What a record says of a direction beside its key and its counters.
+/// One packet on its way into the cache: what is needed of it, without the octets themselves.
 #[derive(Clone, Copy, Debug, Default)]
-struct Attributes {
-    icmp_type_code: Option<u16>,
-    vlan: u16,
-    class_of_service: u8,
+pub struct Observed {
+    /// The key of its flow; zero if the packet is not metered here.
+    key: Narrow,
+    ts: u64,
+    ip_octets: u64,
+    place: Place,
     interface: u32,
-}
-
-/// One packet, decoded, with its place in the table.
-#[derive(Clone, Copy, Debug)]
-pub struct Observed<'a> {
-    /// What was decoded; the key is complete and in the packet's direction.
-    pub decoded: Decoded<'a>,
-    /// The key in canonical direction.
-    key: FlowKey,
+    /// Sequence number, if TCP.
+    sequence: u32,
+    /// The payload: where it is in the captured octets, its captured octets, its octets on the wire.
+    payload: [u32; 2],
+    payload_octets: u32,
+    vlan: u16,
+    /// Control bits, if TCP.
+    flags: u16,
+    icmp_type_code: Option<u16>,
+    class_of_service: u8,
     /// The packet's direction is opposite to that of `key`.
     swapped: bool,
-    place: Place,
-    ts: Timestamp,
-    interface: u32,
+    is_tcp: bool,
+}
+
+impl Observed {
+    /// Whether the packet is counted here.
+    #[inline]
+    pub fn is_metered(&self) -> bool {
+        self.key != Narrow::default()
+    }
+
+    /// Marks a packet that is not counted here.
+    #[inline]
+    pub fn leave_out(&mut self) {
+        self.key = Narrow::default();
+    }
+
+    /// Whether there is nothing for application parsers, or for the order of their stream.
+    #[inline]
+    fn is_bare(&self) -> bool {
+        // A snapped segment without captured payload still is a gap; a datagram is nothing.
+        self.payload[1] == 0 && (!self.is_tcp || self.payload_octets == 0)
+    }
+
+    fn ports(&self) -> [u16; 2] {
+        let [first, second] = self.key.ports();
+        if self.swapped { [second, first] } else { [first, second] }
+    }
+}
+
+/// A packet that is to be counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// What is needed of it.
+    pub observed: &'a Observed,
+    /// The rest of its key, where that is wide.
+    pub wide: &'a Wide,
+    /// The captured octets.
+    pub data: &'a [u8],
+}
+
+impl<'a> Arrival<'a> {
+    fn payload(&self) -> Payload<'a> {
+        let Observed { payload: [at, len], payload_octets, is_tcp, sequence, flags, ts, .. } = *self.observed;
+        Payload {
+            direction: Direction::Forward,
+            bytes: self.data.get(at as usize..).and_then(|behind| behind.get(..len as usize)).unwrap_or_default(),
+            octets: payload_octets,
+            tcp: is_tcp.then_some((sequence, flags)),
+            ts: Timestamp::from_nanos(ts),
+        }
+    }
 }
 
 /// A flow cache. Records go to a [`RecordSink`] that is passed in.
 #[derive(Debug)]
 pub struct FlowCache {
     table: FlowTable,
-    cold: Vec<Cold>,
     wheel: Wheel,
     apps: Apps,
     pools: Pools,
+    /// Of each application state: second of the clock in which transactions were last recorded, and how many in it.
+    rates: Vec<(u64, u32)>,
     due: Vec<u32>,
     now: u64,
     config: MeterConfig,
@@ -88,21 +131,24 @@ pub struct FlowCache {
 
 impl FlowCache {
     /// An empty cache for one worker; `config` is its share.
-    #[must_use]
-    pub fn new(config: &MeterConfig) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If the system has not so much memory to give.
+    pub fn new(config: &MeterConfig) -> io::Result<Self> {
         let seed = config.hash_seed.map_or_else(Seed::random, Seed::new);
-        Self {
-            table: FlowTable::new(config.flows, seed),
-            cold: Vec::with_capacity(config.flows),
+        Ok(Self {
+            table: FlowTable::new(config.flows, seed)?,
             wheel: Wheel::new(config.flows),
             apps: Apps::new(config.app_flows),
             pools: Pools::default(),
+            rates: Vec::with_capacity(config.app_flows),
             due: Vec::new(),
             now: 0,
             config: *config,
             idle: nanos(config.idle_timeout).max(1),
             active: nanos(config.active_timeout).max(1),
-        }
+        })
     }
 
     /// Number of flows in the cache.
@@ -111,15 +157,35 @@ impl FlowCache {
         self.table.flows()
     }
 
-    /// Finds out where a packet belongs, and fetches what will be needed from memory.
+    /// Finds out where a packet belongs, and asks for the line of the index that says so. `wide` is written if the key is
+    /// wide. The key of `decoded` is complete and in the packet's direction.
+    #[inline(always)]
+    pub fn observe(&self, decoded: &Decoded<'_>, packet: &Packet<'_>, observed: &mut Observed, wide: &mut Wide) {
+        let (key, swapped) = self.table.narrow(&decoded.key, wide);
+        let place = self.table.place(key);
+        self.table.prefetch_bucket(place);
+        *observed = Observed {
+            key,
+            ts: packet.ts.as_nanos(),
+            ip_octets: decoded.ip_octets,
+            place,
+            interface: packet.interface,
+            sequence: decoded.tcp.map_or(0, |tcp| tcp.sequence),
+            payload: within(packet.data, decoded.payload),
+            payload_octets: decoded.payload_octets,
+            vlan: decoded.vlan,
+            flags: decoded.tcp.map_or(0, |tcp| tcp.flags & 0x0fff),
+            icmp_type_code: decoded.icmp_type_code,
+            class_of_service: decoded.class_of_service,
+            swapped,
+            is_tcp: decoded.tcp.is_some(),
+        };
+    }
+
+    /// The slot in which a packet's flow most likely is, whose line is asked for; [`NONE`] if it is not known yet.
     #[inline]
-    pub fn observe<'a>(&self, decoded: Decoded<'a>, ts: Timestamp, interface: u32) -> Observed<'a> {
-        let key = decoded.key;
-        let swapped = (key.dst, key.dst_port) < (key.src, key.src_port);
-        let key = if swapped { key.reversed() } else { key };
-        let place = self.table.place(&key);
-        std::hint::black_box(self.table.touch(place));
-        Observed { decoded, key, swapped, place, ts, interface }
+    pub fn candidate(&self, observed: &Observed) -> u32 {
+        self.table.candidate(observed.place, observed.key.is_wide())
     }
 
     /// Tells the clock, and closes what is due.
@@ -131,75 +197,125 @@ impl FlowCache {
         }
         let same_second = now / 1_000_000_000 == self.now / 1_000_000_000;
         self.now = now;
-        if same_second {
-            return;
+        if !same_second {
+            self.turn_wheel(counters, sink);
         }
+    }
+
+    fn turn_wheel(&mut self, counters: &mut Metered, sink: &mut dyn RecordSink) {
         let mut due = std::mem::take(&mut self.due);
-        self.wheel.turn(now, &mut due);
-        for slot in due.drain(..) {
-            self.look_again(slot, counters, sink);
+        self.wheel.turn(self.now, &mut due);
+        for i in 0..due.len() {
+            if let Some(&slot) = due.get(i + AHEAD) {
+                self.table.prefetch_entry(slot);
+            }
+            if let Some(&slot) = due.get(i + AHEAD / 2) {
+                self.table.prefetch_place(slot);
+            }
+            if let Some(&slot) = due.get(i) {
+                self.look_again(slot, counters, sink);
+            }
         }
+        due.clear();
         self.due = due;
     }
 
-    /// Counts a packet. The clock must have been told its time.
-    pub fn count(&mut self, observed: &Observed<'_>, counters: &mut Metered, sink: &mut dyn RecordSink) {
-        let flags = observed.decoded.tcp.map_or(0, |tcp| tcp.flags & state::FLAGS);
-        let mut slot = self.table.find(observed.place, &observed.key);
-        if slot != NONE && self.is_over(slot, flags, counters, sink) {
+    /// Counts a packet. The clock must have been told its time; `candidate` is what [`Self::candidate`] gave for it, no
+    /// matter what was counted since.
+    #[inline]
+    pub fn count(&mut self, arrival: Arrival<'_>, candidate: u32, counters: &mut Metered, sink: &mut dyn RecordSink) {
+        let is_it = self.table.is_at(candidate, arrival.observed.key, arrival.wide);
+        if !(is_it && self.add_to_open(candidate, arrival.observed)) {
+            self.count_any(arrival, if is_it { candidate } else { NONE }, counters, sink);
+        }
+    }
+
+    /// Counts one more packet of an open record, if there is nothing else to it: the way of most packets, which touches
+    /// one line of memory.
+    #[inline]
+    fn add_to_open(&mut self, slot: u32, observed: &Observed) -> bool {
+        let (now, &Observed { ts, flags, .. }) = (self.now, observed);
+        let Some(Entry { hot, cold }) = self.table.entry_mut(slot) else { return false };
+        let side = hot.side(observed.swapped);
+        let is_open = hot.bits & (state::SEEN << side | state::CLOSING) == state::SEEN << side
+            && !matches!(hot.packets[side], 0 | u32::MAX)
+            && now - hot.seen < self.idle
+            && units_since(hot.started, now) < self.active >> 32;
+        let is_usual =
+            ts >= hot.last[side] && flags & (SYN | FIN | RST) == 0 && (hot.bits & state::WANTS == 0 || observed.is_bare());
+        if !is_open || !is_usual || !add_octets(hot, cold, side, observed.ip_octets) {
+            return false;
+        }
+        hot.packets[side] += 1;
+        hot.last[side] = ts;
+        hot.seen = now;
+        hot.add_flags(side, flags);
+        true
+    }
+
+    /// Counts a packet. Its flow is in `slot`, or it is not known where.
+    #[inline(never)]
+    fn count_any(&mut self, arrival: Arrival<'_>, slot: u32, counters: &mut Metered, sink: &mut dyn RecordSink) {
+        let observed = arrival.observed;
+        let &Observed { key, place, swapped, ip_octets, .. } = observed;
+        let mut slot = if slot == NONE { self.table.find(place, key, arrival.wide) } else { slot };
+        if slot != NONE && self.is_over(slot, observed.flags, counters, sink) {
             slot = NONE;
         }
         if slot == NONE {
-            slot = self.enter(observed, flags, counters, sink);
+            slot = self.enter(arrival, counters, sink);
+        }
+        let Some(Entry { hot, cold }) = self.table.entry_mut(slot) else { return };
+        let side = hot.side(swapped);
+        if hot.bits & state::SEEN << side == 0 {
+            cold.describe(side, observed);
+        }
+        if hot.bits & state::WANTS != 0 {
+            self.feed(slot, [Direction::Forward, Direction::Reverse][side], arrival, counters, sink);
+        }
+        if self.is_full(slot, side, ip_octets) {
+            self.cut(slot, EndReason::ACTIVE, counters, sink);
         }
         let Some(entry) = self.table.entry_mut(slot) else { return };
-        let initiator_swapped = entry.bits[0] & state::SWAPPED != 0;
-        let direction = if initiator_swapped == observed.swapped { Direction::Forward } else { Direction::Reverse };
-        if entry.bits[direction.index()] & state::SEEN == 0
-            && let Some(cold) = self.cold.get_mut(slot as usize)
-        {
-            let decoded = &observed.decoded;
-            cold.sides[direction.index()] = Attributes {
-                icmp_type_code: decoded.icmp_type_code,
-                vlan: decoded.vlan,
-                class_of_service: decoded.class_of_service,
-                interface: observed.interface,
-            };
-        }
-        if entry.app != UNWANTED {
-            self.feed(slot, direction, observed, counters, sink);
-        }
-        let Some(entry) = self.table.entry_mut(slot) else { return };
-        let was_closing = entry.bits[0] & state::CLOSING != 0;
-        add(entry, direction, observed, flags, self.now);
-        let ended = !was_closing && entry.bits[0] & state::CLOSING != 0;
-        let is_full = entry.packets[direction.index()] == u32::MAX;
-        if ended {
+        let was_closing = entry.hot.bits & state::CLOSING != 0;
+        add(entry, side, observed, self.now);
+        if !was_closing && entry.hot.bits & state::CLOSING != 0 {
             self.wheel.take_down(slot);
             let at = self.due(slot).map_or(self.now, |(at, _)| at);
             self.wheel.hang(slot, at);
         }
-        if is_full {
-            self.cut(slot, EndReason::ACTIVE, counters, sink);
-        }
+    }
+
+    /// Whether a record has counted as much as it can, so that a packet of so many octets needs the next one.
+    fn is_full(&mut self, slot: u32, side: usize, octets: u64) -> bool {
+        self.table.entry_mut(slot).is_some_and(|Entry { hot, cold }| {
+            hot.packets[side] == u32::MAX || (hot.octets(cold, side) + octets) >> 48 != 0
+        })
     }
 
     /// Closes all records: the run ends.
     pub fn finish(&mut self, counters: &mut Metered, sink: &mut dyn RecordSink) {
-        for slot in self.table.slots() {
-            let ended = self.table.entry_mut(slot).is_some_and(|entry| entry.bits[0] & state::CLOSING != 0);
-            let reason = if ended { EndReason::END_OF_FLOW } else { EndReason::FORCED };
-            self.remove(slot, reason, counters, sink);
+        for slot in 0..self.table.end() {
+            let Some(entry) = self.table.entry_mut(slot).filter(|entry| entry.hot.key != Narrow::default()) else {
+                continue;
+            };
+            let has_ended = entry.hot.bits & state::CLOSING != 0;
+            let reason = if has_ended { EndReason::END_OF_FLOW } else { EndReason::FORCED };
+            self.close_rest(slot, reason, counters, sink);
         }
+        // All at once: one by one, each would have to be looked up in the index.
+        self.table.clear();
+        self.wheel.clear();
     }
 
     /// Closes what is due of a flow that gets a packet now. True if the flow is over and the packet begins a new one.
     fn is_over(&mut self, slot: u32, flags: u16, counters: &mut Metered, sink: &mut dyn RecordSink) -> bool {
         if self.close_due(slot, counters, sink).is_none() {
             self.wheel.take_down(slot);
+            self.table.remove(slot);
             return true;
         }
-        let closing = self.table.entry_mut(slot).is_some_and(|entry| entry.bits[0] & state::CLOSING != 0);
+        let closing = self.table.entry_mut(slot).is_some_and(|entry| entry.hot.bits & state::CLOSING != 0);
         let over = closing && flags & (SYN | ACK) == SYN;
         if over {
             self.remove(slot, EndReason::END_OF_FLOW, counters, sink);
@@ -207,15 +323,14 @@ impl FlowCache {
         over
     }
 
-    /// Closes what is due of a flow, and gives the time when the next is; `None` if the flow is over and was removed, but
-    /// not from the wheel.
+    /// Closes what is due of a flow, and gives the time when the next is; `None` if the flow is over and all is closed.
     fn close_due(&mut self, slot: u32, counters: &mut Metered, sink: &mut dyn RecordSink) -> Option<u64> {
         loop {
             match self.due(slot)? {
                 (at, _) if at > self.now => return Some(at),
                 (_, EndReason::ACTIVE) => self.cut(slot, EndReason::ACTIVE, counters, sink),
                 (_, reason) => {
-                    self.remove_unhung(slot, reason, counters, sink);
+                    self.close_all(slot, reason, counters, sink);
                     return None;
                 }
             }
@@ -225,62 +340,54 @@ impl FlowCache {
     /// When a flow's record is due at the earliest, and why.
     fn due(&mut self, slot: u32) -> Option<(u64, EndReason)> {
         let (idle, active) = (self.idle, self.active);
-        let entry = self.table.entry_mut(slot)?;
-        let (wait, reason) = if entry.bits[0] & state::CLOSING == 0 {
+        let Entry { hot, cold } = self.table.entry_mut(slot)?;
+        let (wait, reason) = if hot.bits & state::CLOSING == 0 {
             (idle, EndReason::IDLE)
         } else {
             (nanos(CLOSE_WAIT).min(idle), EndReason::END_OF_FLOW)
         };
-        let silent = (entry.seen.saturating_add(wait), reason);
+        let silent = (hot.seen.saturating_add(wait), reason);
         // Nothing was counted since the last cut: there is nothing to close by the active timeout.
-        if entry.packets == [0, 0] {
+        if hot.packets == [0, 0] {
             return Some(silent);
         }
-        let long = (entry.started.saturating_add(active), EndReason::ACTIVE);
+        let long = (cold.started.saturating_add(active), EndReason::ACTIVE);
         Some(if long.0 < silent.0 { long } else { silent })
     }
 
     /// The wheel has come to a flow.
     fn look_again(&mut self, slot: u32, counters: &mut Metered, sink: &mut dyn RecordSink) {
-        if let Some(at) = self.close_due(slot, counters, sink) {
+        match self.close_due(slot, counters, sink) {
             // A record that begins after this may be due before a silent flow is over.
-            self.wheel.hang(slot, at.min(self.now.saturating_add(self.active)));
+            Some(at) => self.wheel.hang(slot, at.min(self.now.saturating_add(self.active))),
+            None => self.table.remove(slot),
         }
     }
 
-    fn enter(&mut self, observed: &Observed<'_>, flags: u16, counters: &mut Metered, sink: &mut dyn RecordSink) -> u32 {
+    fn enter(&mut self, arrival: Arrival<'_>, counters: &mut Metered, sink: &mut dyn RecordSink) -> u32 {
+        let &Observed { key, swapped, place, ts, flags, .. } = arrival.observed;
         let slot = loop {
-            match self.table.insert(observed.place, &observed.key) {
+            match self.table.insert(place, key, arrival.wide) {
                 Inserted::At(slot) => break slot,
                 Inserted::Full(NONE) => return NONE,
                 Inserted::Full(oldest) => self.remove(oldest, EndReason::LACK_OF_RESOURCES, counters, sink),
             }
         };
-        let decoded = &observed.decoded;
-        let key = &decoded.key;
-        let from_responder = key.protocol == protocol::TCP
-            && (flags & (SYN | ACK) == SYN | ACK || (flags & SYN == 0 && key.src_port < 1024 && key.dst_port >= 1024));
+        let [src_port, dst_port] = arrival.observed.ports();
+        let protocol = key.protocol();
+        let from_responder = protocol == protocol::TCP
+            && (flags & (SYN | ACK) == SYN | ACK || (flags & SYN == 0 && src_port < 1024 && dst_port >= 1024));
         let now = self.now;
-        if let Some(entry) = self.table.entry_mut(slot) {
-            entry.seen = now;
-            if observed.swapped != from_responder {
-                entry.bits[0] |= state::SWAPPED;
+        if let Some(Entry { hot, cold }) = self.table.entry_mut(slot) {
+            hot.seen = now;
+            if swapped != from_responder {
+                hot.bits |= state::SWAPPED;
             }
-            if self.config.app_flows == 0 || !matches!(key.protocol, protocol::TCP | protocol::UDP) {
-                entry.app = UNWANTED;
+            if self.config.app_flows > 0 && matches!(protocol, protocol::TCP | protocol::UDP) {
+                hot.bits |= state::WANTS;
             }
+            cold.flow_id = flow_id(&key.full(arrival.wide), Timestamp::from_nanos(ts));
         }
-        let cold = Cold {
-            flow_id: flow_id(&observed.key, observed.ts),
-            sides: [Attributes::default(); 2],
-            first_sequence: [None; 2],
-            transactions: (0, 0),
-        };
-        let index = slot as usize;
-        if self.cold.len() <= index {
-            self.cold.resize(index + 1, Cold::default());
-        }
-        self.cold[index] = cold;
         self.wheel.hang(slot, now.saturating_add(self.idle.min(self.active)));
         counters.flows_created += 1;
         slot
@@ -291,71 +398,72 @@ impl FlowCache {
         &mut self,
         slot: u32,
         direction: Direction,
-        observed: &Observed<'_>,
+        arrival: Arrival<'_>,
         counters: &mut Metered,
         sink: &mut dyn RecordSink,
     ) {
-        let decoded = &observed.decoded;
-        if let Some(tcp) = decoded.tcp
-            && tcp.flags & SYN != 0
-            && let Some(cold) = self.cold.get_mut(slot as usize)
-        {
+        let observed = arrival.observed;
+        let Some(Entry { hot, cold }) = self.table.entry_mut(slot) else { return };
+        if observed.is_tcp && observed.flags & SYN != 0 {
             // SYN takes one sequence number (RFC 9293 section 3.4).
-            let first = Some(tcp.sequence.wrapping_add(1));
-            let known = std::mem::replace(&mut cold.first_sequence[direction.index()], first);
-            if known != first
-                && let Some(app) = self.table.entry_mut(slot).and_then(|entry| self.apps.get_mut(entry.app))
+            let first = observed.sequence.wrapping_add(1);
+            let known = cold.first_sequence()[direction.index()].replace(first);
+            cold.detail[direction.index()] = first;
+            cold.has_detail[direction.index()] = true;
+            if known != Some(first)
+                && let Some(app) = self.apps.get_mut(cold.app)
             {
                 // Another connection on the same ports, without an end of the one before.
-                counters.stream_gaps += app.begin_again(direction, tcp.sequence.wrapping_add(1));
+                counters.stream_gaps += app.begin_again(direction, first);
             }
         }
-        // A snapped segment without captured payload still is a gap; a datagram is nothing.
-        if decoded.payload.is_empty() && (decoded.tcp.is_none() || decoded.payload_octets == 0) {
+        if observed.is_bare() {
             return;
         }
-        let Some(entry) = self.table.entry_mut(slot) else { return };
-        let Some(cold) = self.cold.get_mut(slot as usize) else { return };
-        if entry.app == NONE {
-            entry.app = self.apps.acquire([decoded.key.src_port, decoded.key.dst_port], cold.first_sequence);
-            if entry.app == UNWANTED {
+        if cold.app == NONE {
+            cold.app = self.apps.acquire(observed.ports(), cold.first_sequence());
+            if cold.app == UNWANTED {
+                cold.app = NONE;
+                hot.bits &= !state::WANTS;
                 counters.flows_without_app_state += 1;
                 return;
             }
+            let index = cold.app as usize;
+            if self.rates.len() <= index {
+                self.rates.resize(index + 1, (0, 0));
+            }
+            self.rates[index] = (0, 0);
         }
-        let index = entry.app;
+        let index = cold.app;
         let Some(app) = self.apps.get_mut(index) else { return };
         if app.session.is_done() {
             return;
         }
         let before = (app.session.opened(), app.session.dropped());
-        let payload = Payload {
-            direction,
-            bytes: decoded.payload,
-            octets: decoded.payload_octets,
-            tcp: decoded.tcp.map(|tcp| (tcp.sequence, tcp.flags)),
-            ts: observed.ts,
-        };
-        counters.stream_gaps += app.feed(payload, &mut self.pools);
+        counters.stream_gaps += app.feed(Payload { direction, ..arrival.payload() }, &mut self.pools);
         counters.transactions += app.session.opened() - before.0;
         counters.transactions_not_recorded += app.session.dropped() - before.1;
-        let mut closer = Closer { config: &self.config, now: self.now, entry: &mut *entry, cold, counters, sink };
-        app.session.settle(&mut self.pools, &mut |app, started| closer.transaction(app, started));
-        if app.session.is_done() && app.session.opened() == 0 {
-            entry.app = UNWANTED;
+        let is_over = app.session.is_done() && app.session.opened() == 0;
+        let Some(rate) = self.rates.get_mut(index as usize) else { return };
+        let (config, table) = (&self.config, &mut self.table);
+        let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
+        app.session.settle(&mut self.pools, &mut |app, started| closer.transaction(app, started, rate));
+        if is_over {
             self.apps.release(index, &mut self.pools);
+            if let Some(Entry { hot, cold }) = self.table.entry_mut(slot) {
+                cold.app = NONE;
+                hot.bits &= !state::WANTS;
+            }
         }
     }
 
     /// Closes the open record of a flow that goes on.
     fn cut(&mut self, slot: u32, reason: EndReason, counters: &mut Metered, sink: &mut dyn RecordSink) {
-        let now = self.now;
-        let Some(entry) = self.table.entry_mut(slot) else { return };
-        let Some(cold) = self.cold.get_mut(slot as usize) else { return };
-        let app = self.apps.get_mut(entry.app);
-        let mut closer = Closer { config: &self.config, now, entry, cold, counters, sink };
+        let Some(index) = self.table.entry_mut(slot).map(|entry| entry.cold.app) else { return };
+        let (config, table) = (&self.config, &mut self.table);
+        let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
         let mut closed = false;
-        if let Some(app) = app {
+        if let Some(app) = self.apps.get_mut(index) {
             app.session.close_current(&mut |app, started| {
                 closed = true;
                 closer.close(reason, Some(app), started);
@@ -369,31 +477,33 @@ impl FlowCache {
     /// Closes the records of a flow, for this reason where they were not due before, and forgets it.
     fn remove(&mut self, slot: u32, reason: EndReason, counters: &mut Metered, sink: &mut dyn RecordSink) {
         self.wheel.take_down(slot);
+        self.close_rest(slot, reason, counters, sink);
+        self.table.remove(slot);
+    }
+
+    /// Closes the records of a flow that is over, for this reason where they were not due before.
+    fn close_rest(&mut self, slot: u32, reason: EndReason, counters: &mut Metered, sink: &mut dyn RecordSink) {
         if self.close_due(slot, counters, sink).is_some() {
-            self.remove_unhung(slot, reason, counters, sink);
+            self.close_all(slot, reason, counters, sink);
         }
     }
 
-    /// Closes the records of a flow and forgets it.
-    fn remove_unhung(&mut self, slot: u32, reason: EndReason, counters: &mut Metered, sink: &mut dyn RecordSink) {
-        let now = self.now;
-        let Some(entry) = self.table.entry_mut(slot) else { return };
-        let Some(cold) = self.cold.get_mut(slot as usize) else { return };
-        let index = entry.app;
-        let mut closer = Closer { config: &self.config, now, entry, cold, counters, sink };
+    /// Closes the records of a flow that is over, and gives back its application state.
+    fn close_all(&mut self, slot: u32, reason: EndReason, counters: &mut Metered, sink: &mut dyn RecordSink) {
+        let Some(Entry { hot, cold }) = self.table.entry_mut(slot) else { return };
+        let (index, seen) = (std::mem::replace(&mut cold.app, NONE), Timestamp::from_nanos(hot.seen));
+        let (config, table) = (&self.config, &mut self.table);
+        let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
         if let Some(app) = self.apps.get_mut(index) {
             let before = (app.session.opened(), app.session.dropped());
-            closer.counters.stream_gaps += app.finish(Timestamp::from_nanos(closer.entry.seen), &mut self.pools);
+            closer.counters.stream_gaps += app.finish(seen, &mut self.pools);
             closer.counters.transactions += app.session.opened() - before.0;
             closer.counters.transactions_not_recorded += app.session.dropped() - before.1;
             // The first transaction has the packets, and is the last record if no other follows.
             app.session.finish(&mut |app, started| closer.close(reason, Some(app), started));
+            self.apps.release(index, &mut self.pools);
         }
-        if closer.entry.packets != [0, 0] {
-            closer.close(reason, None, Timestamp::ZERO);
-        }
-        self.apps.release(index, &mut self.pools);
-        self.table.remove(slot);
+        closer.close_if_counted(reason);
     }
 }
 
@@ -401,55 +511,126 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Adds a packet to an entry.
-#[inline]
-fn add(entry: &mut Entry, direction: Direction, observed: &Observed<'_>, flags: u16, now: u64) {
-    let side = direction.index();
-    let ts = observed.ts.as_nanos();
-    if entry.packets == [0, 0] {
-        entry.started = now;
+/// Upper 32 bits of a time in nanoseconds: units of 4.3 seconds.
+fn upper_half(time: u64) -> u32 {
+    u32::try_from(time >> 32).unwrap_or(u32::MAX)
+}
+
+/// Units from one time to another, at least: if `timeout` has passed between them, no fewer than it has.
+fn units_since(started: u32, now: u64) -> u64 {
+    (now >> 32) - u64::from(started)
+}
+
+impl Hot {
+    /// Index of the direction of a packet that is opposite to the key, or not.
+    #[inline]
+    fn side(&self, swapped: bool) -> usize {
+        usize::from((self.bits & state::SWAPPED != 0) != swapped)
     }
-    if entry.packets[side] == 0 {
-        entry.first[side] = ts;
-        entry.last[side] = ts;
-    } else {
-        entry.first[side] = entry.first[side].min(ts);
-        entry.last[side] = entry.last[side].max(ts);
+
+    #[inline]
+    fn add_flags(&mut self, side: usize, flags: u16) {
+        self.bits |= u32::from(flags) << (side as u32 * state::SIDE);
     }
-    entry.packets[side] += 1;
-    entry.octets[side] += observed.decoded.ip_octets;
-    entry.seen = now;
-    let fin = if flags & FIN == 0 { 0 } else { state::FIN };
-    entry.bits[side] |= flags | fin | state::SEEN;
-    let [forward, reverse] = entry.bits;
-    let ended = |bits: u16| bits & (state::FIN | state::SEEN) != state::SEEN;
-    if flags & RST != 0 || (flags & FIN != 0 && ended(forward) && ended(reverse)) {
-        entry.bits[0] |= state::CLOSING;
+
+    fn flags(&self, side: usize) -> u16 {
+        ((self.bits >> (side as u32 * state::SIDE)) & state::FLAGS) as u16
+    }
+
+    fn octets(&self, cold: &Cold, side: usize) -> u64 {
+        u64::from(cold.octets[side]) << 32 | u64::from(self.octets[side])
     }
 }
 
-/// The same for every record of a flow, on every machine; 53 bits, so that it survives a reader that takes numbers for
-/// floating-point ones.
-fn flow_id(key: &FlowKey, first: Timestamp) -> u64 {
-    let id = Seed::new(first.as_nanos()).hash(key) >> 11;
-    id.max(1)
+impl Cold {
+    /// Sequence number of the first octet of each direction of TCP.
+    fn first_sequence(&self) -> [Option<u32>; 2] {
+        [0, 1].map(|side: usize| self.has_detail[side].then_some(self.detail[side]))
+    }
+
+    /// Takes down what the first packet of a direction says of it.
+    fn describe(&mut self, side: usize, observed: &Observed) {
+        self.vlan[side] = observed.vlan;
+        self.class_of_service[side] = observed.class_of_service;
+        self.interface[side] = observed.interface;
+        if let Some(type_code) = observed.icmp_type_code {
+            self.detail[side] = type_code.into();
+            self.has_detail[side] = true;
+        }
+    }
+}
+
+/// Where a part of the captured octets is in them, and how long it is.
+#[inline]
+fn within(data: &[u8], part: &[u8]) -> [u32; 2] {
+    if part.is_empty() {
+        return [0, 0];
+    }
+    // A capture that long would be refused before.
+    [part.as_ptr().addr() - data.as_ptr().addr(), part.len()].map(|octets| u32::try_from(octets).unwrap_or(u32::MAX))
+}
+
+/// Adds octets to a direction; false, and nothing is changed, if that is more than 48 bits hold.
+#[inline]
+fn add_octets(hot: &mut Hot, cold: &mut Cold, side: usize, octets: u64) -> bool {
+    let sum = u64::from(hot.octets[side]) + octets;
+    if let Ok(sum) = u32::try_from(sum) {
+        hot.octets[side] = sum;
+        return true;
+    }
+    let sum = hot.octets(cold, side) + octets;
+    let Ok(upper) = u16::try_from(sum >> 32) else { return false };
+    cold.octets[side] = upper;
+    #[expect(clippy::cast_possible_truncation, reason = "the upper part is in the other line")]
+    let lower = sum as u32;
+    hot.octets[side] = lower;
+    true
+}
+
+/// Adds a packet to an entry that has room for it.
+fn add(entry: &mut Entry, side: usize, observed: &Observed, now: u64) {
+    let Entry { hot, cold } = entry;
+    let &Observed { ts, flags, ip_octets, .. } = observed;
+    if hot.packets == [0, 0] {
+        cold.started = now;
+        hot.started = upper_half(now);
+    }
+    if hot.packets[side] == 0 {
+        cold.first[side] = ts;
+        hot.last[side] = ts;
+    } else {
+        cold.first[side] = cold.first[side].min(ts);
+        hot.last[side] = hot.last[side].max(ts);
+    }
+    add_octets(hot, cold, side, ip_octets);
+    hot.packets[side] += 1;
+    hot.seen = now;
+    hot.add_flags(side, flags);
+    hot.bits |= state::SEEN << side;
+    if flags & FIN != 0 {
+        hot.bits |= state::FIN << side;
+    }
+    let silent_or_ended = |side: u32| hot.bits & (state::SEEN | state::FIN) << side != state::SEEN << side;
+    if flags & RST != 0 || (flags & FIN != 0 && silent_or_ended(0) && silent_or_ended(1)) {
+        hot.bits |= state::CLOSING;
+    }
 }
 
 /// Makes records of one flow's entry.
 struct Closer<'a> {
     config: &'a MeterConfig,
     now: u64,
-    entry: &'a mut Entry,
-    cold: &'a mut Cold,
+    table: &'a mut FlowTable,
+    slot: u32,
     counters: &'a mut Metered,
     sink: &'a mut dyn RecordSink,
 }
 
 impl Closer<'_> {
-    /// A transaction is over, and its flow goes on.
-    fn transaction(&mut self, app: AppRef<'_>, started: Timestamp) {
+    /// A transaction is over, and its flow goes on; `rate` is the second of the last ones and how many were in it.
+    fn transaction(&mut self, app: AppRef<'_>, started: Timestamp, rate: &mut (u64, u32)) {
         let second = self.now / 1_000_000_000;
-        let (last, count) = &mut self.cold.transactions;
+        let (last, count) = rate;
         if *last != second {
             (*last, *count) = (second, 0);
         }
@@ -461,18 +642,26 @@ impl Closer<'_> {
         self.close(EndReason::FORCED, Some(app), started);
     }
 
+    /// Closes the open record if it has packets.
+    fn close_if_counted(&mut self, reason: EndReason) {
+        if self.table.entry_mut(self.slot).is_some_and(|entry| entry.hot.packets != [0, 0]) {
+            self.close(reason, None, Timestamp::ZERO);
+        }
+    }
+
     /// Closes the open record. A record without packets is one of several transactions in one packet; it has their time.
     fn close(&mut self, reason: EndReason, app: Option<AppRef<'_>>, started: Timestamp) {
-        let Entry { key, packets, octets, first, last, bits, .. } = *self.entry;
-        let swapped = bits[0] & state::SWAPPED != 0;
+        let key = self.table.key(self.slot);
+        let Some(Entry { hot, cold }) = self.table.entry_mut(self.slot) else { return };
+        let swapped = hot.bits & state::SWAPPED != 0;
         // Only the responder was heard: it is the source.
-        let turned = bits[0] & state::SEEN == 0 && packets[1] > 0;
+        let turned = hot.bits & state::SEEN == 0 && hot.packets[1] > 0;
         let counters = |side: usize| Counters {
-            packets: packets[side].into(),
-            octets: octets[side],
-            first: Timestamp::from_nanos(first[side]),
-            last: Timestamp::from_nanos(last[side]),
-            tcp_flags: bits[side] & state::FLAGS,
+            packets: hot.packets[side].into(),
+            octets: hot.octets(cold, side),
+            first: Timestamp::from_nanos(cold.first[side]),
+            last: Timestamp::from_nanos(hot.last[side]),
+            tcp_flags: hot.flags(side),
         };
         let [mut forward, mut reverse] = if turned { [counters(1), counters(0)] } else { [counters(0), counters(1)] };
         if forward.packets == 0 {
@@ -483,43 +672,50 @@ impl Closer<'_> {
             reverse = Counters::default();
         }
         let oriented = if swapped == turned { key } else { key.reversed() };
-        let [source, responder] = if turned { [1, 0] } else { [0, 1] }.map(|side: usize| self.cold.sides[side]);
+        let is_icmp = matches!(key.protocol, protocol::ICMP | protocol::ICMPV6);
+        #[expect(clippy::cast_possible_truncation, reason = "it was made from 16 bits")]
+        let icmp_type_code = |side: usize| (is_icmp && cold.has_detail[side]).then_some(cold.detail[side] as u16);
+        let [source, responder] = if turned { [1, 0] } else { [0, 1] };
         let record = FlowRecord {
             key: FlowKey { vlan: 0, class_of_service: 0, interface: 0, ..oriented },
             forward,
             reverse,
-            flow_id: self.cold.flow_id,
+            flow_id: cold.flow_id,
             end_reason: reason,
-            vlan: source.vlan,
-            class_of_service: source.class_of_service,
-            ingress_interface: source.interface,
-            icmp_type_code: source.icmp_type_code,
+            vlan: cold.vlan[source],
+            class_of_service: cold.class_of_service[source],
+            ingress_interface: cold.interface[source],
+            icmp_type_code: icmp_type_code(source),
             app,
             ..FlowRecord::default()
         };
-        self.reset();
+        let back = FlowRecord {
+            key: record.key.reversed(),
+            forward: record.reverse,
+            reverse: Counters::default(),
+            vlan: cold.vlan[responder],
+            class_of_service: cold.class_of_service[responder],
+            ingress_interface: cold.interface[responder],
+            icmp_type_code: icmp_type_code(responder),
+            app: None,
+            ..record
+        };
+        // What is counted from now on is the next record's.
+        hot.packets = [0, 0];
+        hot.octets = [0, 0];
+        cold.octets = [0, 0];
+        hot.bits &= !(state::FLAGS | state::FLAGS << state::SIDE);
         if app.is_some_and(|app| app.is_cut()) {
             self.counters.records_with_cut_fields += 1;
         }
-        if self.config.uniflow && record.reverse.packets > 0 {
-            let back = FlowRecord {
-                key: record.key.reversed(),
-                forward: record.reverse,
-                reverse: Counters::default(),
-                vlan: responder.vlan,
-                class_of_service: responder.class_of_service,
-                ingress_interface: responder.interface,
-                icmp_type_code: responder.icmp_type_code,
-                app: None,
-                ..record
-            };
-            if record.forward.packets > 0 || app.is_some() {
-                self.emit(&FlowRecord { reverse: Counters::default(), ..record });
-            }
-            self.emit(&back);
-        } else {
+        if !self.config.uniflow || record.reverse.packets == 0 {
             self.emit(&record);
+            return;
         }
+        if record.forward.packets > 0 || app.is_some() {
+            self.emit(&FlowRecord { reverse: Counters::default(), ..record });
+        }
+        self.emit(&back);
     }
 
     fn emit(&mut self, record: &FlowRecord<'_>) {
@@ -532,13 +728,5 @@ impl Closer<'_> {
             _ => &mut self.counters.ended_forced,
         } += 1;
         self.sink.record(record);
-    }
-
-    /// What is counted from now on is the next record's.
-    fn reset(&mut self) {
-        let entry = &mut *self.entry;
-        entry.packets = [0, 0];
-        entry.octets = [0, 0];
-        entry.bits = entry.bits.map(|bits| bits & !state::FLAGS);
     }
 }

@@ -7,7 +7,7 @@
 
 use weir_flow::FlowKey;
 
-use crate::hash::Seed;
+use crate::{hash::Seed, table::{Narrow, Wide}};
 
 const SETS: usize = 1024;
 const WAYS: usize = 4;
@@ -62,7 +62,8 @@ impl FragmentPorts {
     }
 
     fn set(&mut self, key: &FlowKey, id: u32) -> &mut [Datagram; WAYS] {
-        let hash = self.seed.hash(&FlowKey { interface: key.interface ^ id, ..*key });
+        let (narrow, _) = Narrow::of(&FlowKey { interface: id, ..*key }, &self.seed, &mut Wide::default());
+        let hash = self.seed.hash(narrow);
         #[expect(clippy::cast_possible_truncation, reason = "part of a hash")]
         let index = hash as usize % SETS;
         &mut self.sets[index]

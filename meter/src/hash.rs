@@ -4,7 +4,9 @@
 //! Multiply-and-fold over 128 bits, as in wyhash: a secret is mixed into both factors, so that nobody outside can choose
 //! keys that meet in one bucket. A hash only says where to look; keys are compared in full.
 
-use weir_flow::FlowKey;
+use weir_flow::{FlowKey, Timestamp};
+
+use crate::table::{Narrow, Wide};
 
 /// The secret of one process.
 #[derive(Clone, Copy, Debug)]
@@ -33,18 +35,38 @@ impl Seed {
     /// Hash of a key.
     #[inline]
     #[must_use]
-    pub fn hash(&self, key: &FlowKey) -> u64 {
-        let [s0, s1, s2, s3, s4] = self.0;
-        let [src_high, src_low] = halves(&key.src);
-        let [dst_high, dst_low] = halves(&key.dst);
-        let ports = u64::from(key.src_port) << 48 | u64::from(key.dst_port) << 32 | u64::from(key.interface);
-        let rest = u64::from(key.vlan) << 24
-            | u64::from(key.protocol) << 16
-            | u64::from(key.version as u8) << 8
-            | u64::from(key.class_of_service);
-        let addresses = fold(src_high ^ s0, src_low ^ s1) ^ fold(dst_high ^ s2, dst_low ^ s3).rotate_left(23);
-        fold(addresses ^ ports ^ s4, fold(rest ^ s1, ports ^ s3) ^ s2)
+    pub fn hash(&self, key: Narrow) -> u64 {
+        let [s0, s1, s2, s3, _] = self.0;
+        fold(fold(key.ends ^ s0, key.rest ^ s1) ^ s2, key.rest.rotate_left(32) ^ s3)
     }
+
+    /// What stands for the parts of a key that do not fit into [`Narrow`].
+    #[inline]
+    #[must_use]
+    pub fn digest(&self, key: &Wide) -> u64 {
+        let [s0, s1, s2, s3, s4] = self.0;
+        let [[a_high, a_low], [b_high, b_low]] = key.ends.each_ref().map(halves);
+        let others = u64::from(key.interface) << 32 | u64::from(key.class_of_service);
+        let ends = fold(a_high ^ s0, a_low ^ s1) ^ fold(b_high ^ s2, b_low ^ s3).rotate_left(23);
+        fold(ends ^ s4, others ^ s0.rotate_left(32))
+    }
+}
+
+/// Identifier of a flow whose first packet came at this time: the same on every machine, and for both directions of the key
+/// if it is given in canonical direction. 53 bits and not zero, so that it survives a reader that takes numbers for
+/// floating-point ones.
+#[must_use]
+pub fn flow_id(key: &FlowKey, first: Timestamp) -> u64 {
+    let [src, dst] = [&key.src, &key.dst].map(halves);
+    let ports = u64::from(key.src_port) << 48 | u64::from(key.dst_port) << 32 | u64::from(key.interface);
+    let rest = u64::from(key.vlan) << 24
+        | u64::from(key.protocol) << 16
+        | u64::from(key.version as u8) << 8
+        | u64::from(key.class_of_service);
+    let mix = |[high, low]: [u64; 2]| fold(high ^ 0x9e37_79b9_7f4a_7c15, low ^ 0xbf58_476d_1ce4_e5b9);
+    let ends = mix(src) ^ mix(dst).rotate_left(23);
+    let id = fold(fold(ends ^ ports, first.as_nanos() ^ 0x94d0_49bb_1331_11eb), rest ^ 0xd6e8_feb8_6659_fd93);
+    (id >> 11).max(1)
 }
 
 /// Which of `shards` workers a packet belongs to. Both directions and all fragments of a flow give the same, since only
@@ -82,6 +104,10 @@ mod tests {
 
     use super::*;
 
+    fn narrow(key: &FlowKey, seed: &Seed) -> Narrow {
+        Narrow::of(key, seed, &mut Wide::default()).0
+    }
+
     #[test]
     fn both_directions_belong_to_one_worker_and_workers_share_the_load() {
         let mut counts = [0_u32; 4];
@@ -105,8 +131,12 @@ mod tests {
         variants.push(FlowKey { version: weir_flow::IpVersion::V6, ..base });
         variants.push(FlowKey { class_of_service: 1, ..base });
         let seed = Seed::new(1);
-        let hashes: HashSet<_> = variants.iter().map(|k| seed.hash(k)).collect();
-        assert_eq!(hashes.len(), variants.len());
-        assert_ne!(seed.hash(&base), Seed::new(2).hash(&base));
+        let narrow: HashSet<_> = variants.iter().map(|k| seed.hash(narrow(k, &seed))).collect();
+        // The reversed key is the same flow.
+        assert_eq!(narrow.len(), variants.len() - 1);
+        let ids: HashSet<_> = variants.iter().map(|k| flow_id(k, Timestamp::ZERO)).collect();
+        assert_eq!(ids.len(), variants.len());
+        let other = Seed::new(2);
+        assert_ne!(seed.hash(narrow(&base, &seed)), other.hash(narrow(&base, &other)));
     }
 }

@@ -16,6 +16,7 @@ pub mod capture;
 mod config;
 mod fragments;
 mod hash;
+mod memory;
 mod offline;
 mod stream;
 mod table;

@@ -5,7 +5,7 @@
 //! addresses, so no flow and no fragment is split, and every worker tells its clock the time of every packet: the records
 //! are the same for any number of workers. A stream can be read once only, and so has one worker.
 
-use std::{num::NonZeroUsize, panic, thread};
+use std::{io, num::NonZeroUsize, panic, thread};
 
 use weir_flow::{Packet, PacketSource, RecordSink, SourceError, SourceState, Timestamp, ledger::Ledger};
 
@@ -28,15 +28,20 @@ pub struct Outcome<S> {
 /// as there are to be workers. A stream can be read only once, so it has one worker.
 ///
 /// `progress` is told now and then how many packets the first worker has gone through.
+///
+/// # Errors
+///
+/// If the system has not so much memory to give as `config` asks for; nothing was read then.
 pub fn meter<S: RecordSink + Send>(
     sources: Vec<Box<dyn PacketSource + Send>>,
     config: &MeterConfig,
     sinks: Vec<S>,
     progress: &(dyn Fn(u64) + Sync),
-) -> Outcome<S> {
+) -> io::Result<Outcome<S>> {
     let of = NonZeroUsize::new(sinks.len()).unwrap_or(NonZeroUsize::MIN);
     let worker = |(index, sink)| Worker::new(config, Share { index, of }, sink);
-    let runs: Vec<_> = sources.into_iter().zip(sinks.into_iter().enumerate().map(worker)).collect();
+    let workers: Vec<_> = sinks.into_iter().enumerate().map(worker).collect::<io::Result<_>>()?;
+    let runs: Vec<_> = sources.into_iter().zip(workers).collect();
     let results: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = runs
             .into_iter()
@@ -54,7 +59,7 @@ pub fn meter<S: RecordSink + Send>(
         outcome.span = span;
         outcome.damage = outcome.damage.or(damage);
     }
-    outcome
+    Ok(outcome)
 }
 
 type Run<S> = (Ledger, S, Option<(Timestamp, Timestamp)>, Option<SourceError>);

@@ -36,6 +36,12 @@ impl Wheel {
         Self { heads: vec![NONE; SPOKES], links: Vec::with_capacity(capacity), second: 0 }
     }
 
+    /// Takes down everything.
+    pub fn clear(&mut self) {
+        self.heads.fill(NONE);
+        self.links.clear();
+    }
+
     /// Hangs a slot that hangs nowhere where `due` falls.
     pub fn hang(&mut self, slot: u32, due: u64) {
         let spoke = spoke(due / 1_000_000_000);

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Hot path. One worker: decodes batches, finds ports of fragments, counts, keeps the ledger.
 
-use std::num::NonZeroUsize;
+use std::{io, num::NonZeroUsize};
 
-use weir_flow::{BATCH, FlowKey, Packet, RecordSink, Timestamp, ledger::Ledger};
-use weir_parsers::packet::{Fragment, decode};
+use weir_flow::{
+    BATCH, Packet, RecordSink, Timestamp,
+    ledger::{Ledger, Metered},
+};
+use weir_parsers::packet::{Decoded, Fragment, decode};
 
 use crate::{
-    MeterConfig,
-    cache::{FlowCache, Observed},
+    KeyFields, MeterConfig,
+    cache::{Arrival, FlowCache, Observed},
     fragments::FragmentPorts,
     hash::{Seed, shard},
+    table::{NONE, Wide},
 };
 
 /// Which packets of a source belong to a worker.
@@ -31,28 +35,42 @@ impl Share {
 #[derive(Debug)]
 pub struct Worker<S> {
     cache: FlowCache,
-    fragments: FragmentPorts,
+    intake: Intake,
     ledger: Ledger,
-    share: Share,
-    config: MeterConfig,
     now: Timestamp,
+    /// The batch on its way into the cache.
+    observed: Box<[Observed; BATCH]>,
+    /// What of their keys does not fit there.
+    wide: Box<[Wide; BATCH]>,
     sink: S,
+}
+
+/// What decides of a packet before it comes to the cache.
+#[derive(Debug)]
+struct Intake {
+    fragments: FragmentPorts,
+    share: Share,
+    key: KeyFields,
 }
 
 impl<S: RecordSink> Worker<S> {
     /// A worker for a share of a source's packets; `config` is that of the whole meter.
-    #[must_use]
-    pub fn new(config: &MeterConfig, share: Share, sink: S) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If the system has not so much memory to give.
+    pub fn new(config: &MeterConfig, share: Share, sink: S) -> io::Result<Self> {
         let config = config.share(share.of.get());
-        Self {
-            cache: FlowCache::new(&config),
-            fragments: FragmentPorts::new(config.hash_seed.map_or_else(Seed::random, Seed::new)),
+        let seed = config.hash_seed.map_or_else(Seed::random, Seed::new);
+        Ok(Self {
+            cache: FlowCache::new(&config)?,
+            intake: Intake { fragments: FragmentPorts::new(seed), share, key: config.key },
             ledger: Ledger::default(),
-            share,
-            config,
             now: Timestamp::ZERO,
+            observed: Box::new([Observed::default(); BATCH]),
+            wide: Box::new([Wide::default(); BATCH]),
             sink,
-        }
+        })
     }
 
     /// What was done so far.
@@ -77,21 +95,37 @@ impl<S: RecordSink> Worker<S> {
     /// Every worker on a source sees all its packets: those of the others tell it the time, so that all expire flows alike.
     pub fn packets(&mut self, packets: &[Packet<'_>]) {
         for batch in packets.chunks(BATCH) {
-            // Decode and hash all first: their memory is on its way while the others are decoded.
-            let mut observed: [Option<Observed<'_>>; BATCH] = [None; BATCH];
-            let mut now = self.now;
-            for (place, packet) in observed.iter_mut().zip(batch) {
-                now = now.max(packet.ts);
-                *place = self.observe(packet, now);
+            self.batch(batch);
+        }
+    }
+
+    /// Each step goes over all packets of the batch before the next one begins: while one packet's line of memory is on its
+    /// way, the others are worked on.
+    fn batch(&mut self, batch: &[Packet<'_>]) {
+        let Self { cache, intake, ledger, now, observed, wide, sink } = self;
+        // Decode and hash; asks for the lines of the index.
+        let mut clock = *now;
+        for ((packet, observed), wide) in batch.iter().zip(&mut **observed).zip(&mut **wide) {
+            clock = clock.max(packet.ts);
+            match intake.decode(packet, clock, ledger) {
+                Some(decoded) => cache.observe(&decoded, packet, observed, wide),
+                None => observed.leave_out(),
             }
-            for (observed, packet) in observed.iter().zip(batch) {
-                if packet.ts > self.now {
-                    self.now = packet.ts;
-                    self.cache.tick(packet.ts, &mut self.ledger.metered, &mut self.sink);
-                }
-                if let Some(observed) = observed {
-                    self.cache.count(observed, &mut self.ledger.metered, &mut self.sink);
-                }
+        }
+        // Look into the index; asks for the entries.
+        let mut candidates = [NONE; BATCH];
+        for (candidate, observed) in candidates.iter_mut().zip(&**observed).take(batch.len()) {
+            *candidate = cache.candidate(observed);
+        }
+        // Count.
+        let packets = batch.iter().zip(&**observed).zip(&**wide).zip(candidates);
+        for (((packet, observed), wide), candidate) in packets {
+            if packet.ts > *now {
+                *now = packet.ts;
+                cache.tick(packet.ts, &mut ledger.metered, sink);
+            }
+            if observed.is_metered() {
+                cache.count(Arrival { observed, wide, data: packet.data }, candidate, &mut ledger.metered, sink);
             }
         }
     }
@@ -101,10 +135,12 @@ impl<S: RecordSink> Worker<S> {
         self.cache.finish(&mut self.ledger.metered, &mut self.sink);
         (self.ledger, self.sink)
     }
+}
 
+impl Intake {
     /// Decodes a packet of this worker's share; what cannot be metered is counted by reason. `now` is the clock.
-    #[inline]
-    fn observe<'a>(&mut self, packet: &Packet<'a>, now: Timestamp) -> Option<Observed<'a>> {
+    #[inline(always)]
+    fn decode<'a>(&mut self, packet: &Packet<'a>, now: Timestamp, ledger: &mut Ledger) -> Option<Decoded<'a>> {
         let shards = self.share.of.get();
         let decoded = decode(packet);
         let owner = match &decoded {
@@ -115,13 +151,13 @@ impl<S: RecordSink> Worker<S> {
         if owner != self.share.index {
             return None;
         }
-        let metered = &mut self.ledger.metered;
+        let metered = &mut ledger.metered;
         metered.delivered_packets += 1;
         metered.delivered_octets += u64::from(packet.wire_octets);
         let mut decoded = match decoded {
             Ok(decoded) => decoded,
             Err(ignore) => {
-                ignore.count(&mut self.ledger.ignored);
+                ignore.count(&mut ledger.ignored);
                 return None;
             }
         };
@@ -129,6 +165,18 @@ impl<S: RecordSink> Worker<S> {
         metered.metered_octets += decoded.ip_octets;
         metered.without_transport_header += u64::from(decoded.without_transport_header);
         metered.snapped_packets += u64::from(packet.data.len() < packet.wire_octets as usize);
+        if decoded.fragment != Fragment::None {
+            self.find_ports(&mut decoded, now, metered);
+        }
+        decoded.key.vlan = if self.key.vlan { decoded.vlan } else { 0 };
+        decoded.key.class_of_service = if self.key.class_of_service { decoded.class_of_service } else { 0 };
+        decoded.key.interface = if self.key.interface { packet.interface } else { 0 };
+        Some(decoded)
+    }
+
+    /// Remembers the ports of a first fragment, recalls them for a later one.
+    #[cold]
+    fn find_ports(&mut self, decoded: &mut Decoded<'_>, now: Timestamp, metered: &mut Metered) {
         match decoded.fragment {
             Fragment::None => {}
             Fragment::First { id } => self.fragments.remember(&decoded.key, id, now.as_nanos()),
@@ -137,13 +185,5 @@ impl<S: RecordSink> Worker<S> {
                 None => metered.fragments_without_ports += 1,
             },
         }
-        let fields = self.config.key;
-        decoded.key = FlowKey {
-            vlan: if fields.vlan { decoded.vlan } else { 0 },
-            class_of_service: if fields.class_of_service { decoded.class_of_service } else { 0 },
-            interface: if fields.interface { packet.interface } else { 0 },
-            ..decoded.key
-        };
-        Some(self.cache.observe(decoded, packet.ts, packet.interface))
     }
 }

@@ -21,7 +21,7 @@ fn play(path: &Path, workers: usize, config: &MeterConfig) -> Option<Outcome<Lin
     let path = path.to_str().unwrap();
     let sources: Result<Vec<_>, _> = (0..workers).map(|_| capture::open(path)).collect();
     let sinks = (0..workers).map(|_| Lines::default()).collect();
-    Some(meter(sources.ok()?, config, sinks, &|_| ()))
+    meter(sources.ok()?, config, sinks, &|_| ()).ok()
 }
 
 /// The records of an outcome, one a line, in the order of their text: workers finish in any order.

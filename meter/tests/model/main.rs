@@ -20,7 +20,7 @@ type Records = Vec<(u64, Rec)>;
 
 fn worker(config: &MeterConfig, share: Share, packets: &[Packet<'_>]) -> (Ledger, Records) {
     let mut records = Records::new();
-    let mut worker = Worker::new(config, share, |r: &FlowRecord<'_>| records.push((r.flow_id, Rec::from(r))));
+    let mut worker = Worker::new(config, share, |r: &FlowRecord<'_>| records.push((r.flow_id, Rec::from(r)))).unwrap();
     worker.packets(packets);
     let ledger = worker.finish().0;
     (ledger, records)

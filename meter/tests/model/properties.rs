@@ -34,7 +34,7 @@ proptest! {
     #[test]
     fn records_come_in_time(config in configs(), sent in sequences(4, 0..60)) {
         let mut model = Model::new(&config);
-        let mut worker = Worker::new(&config, Share::ALL, Count(0));
+        let mut worker = Worker::new(&config, Share::ALL, Count(0)).unwrap();
         for sent in &sent {
             model.packet(sent);
             worker.packets(&[sent.packet(&sent.frame())]);

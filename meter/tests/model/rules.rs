@@ -39,7 +39,7 @@ fn a_record_that_was_due_before_a_syn_came_has_its_own_end_reason() {
 
 /// The number of records after each packet.
 fn records_so_far(config: &MeterConfig, sent: &[Sent]) -> Vec<u64> {
-    let mut worker = Worker::new(config, Share::ALL, |_: &FlowRecord<'_>| {});
+    let mut worker = Worker::new(config, Share::ALL, |_: &FlowRecord<'_>| {}).unwrap();
     let after = sent.iter().map(|sent| {
         worker.packets(&[sent.packet(&sent.frame())]);
         worker.ledger().metered.records_created

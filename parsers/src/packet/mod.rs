@@ -11,19 +11,20 @@
 
 pub mod ip;
 pub mod link;
+mod plain;
 #[cfg(test)]
 mod tests;
 pub mod transport;
 
 use weir_flow::ledger::Ignored;
-use weir_flow::{FlowKey, IpVersion, Packet, protocol};
+use weir_flow::{FlowKey, IpVersion, LinkType, Packet, protocol};
 
 use self::ip::{Chain, IpError, Ipv4, Ipv6};
 use self::link::Network;
 use self::transport::Transport;
 
 /// What the metering process needs to know of one packet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decoded<'a> {
     /// Addresses, ports, protocol and version of the outermost IP header. Interface, VLAN and class of service are left
     /// zero: the metering process decides whether they are part of the key.
@@ -121,7 +122,19 @@ impl Ignore {
 /// # Errors
 ///
 /// The reason, where the packet cannot be metered; the caller counts it ([`Ignore::count`]).
+#[inline(always)]
 pub fn decode<'a>(packet: &Packet<'a>) -> Result<Decoded<'a>, Ignore> {
+    if packet.link == LinkType::ETHERNET
+        && let Some(decoded) = plain::read(packet)
+    {
+        return Ok(decoded);
+    }
+    walk(packet)
+}
+
+/// Reads whatever headers a packet has.
+#[inline(never)]
+fn walk<'a>(packet: &Packet<'a>) -> Result<Decoded<'a>, Ignore> {
     let network = Network::find(packet.link, packet.data)?;
     let before = packet.data.len() - network.bytes.len();
     // A file may claim that it holds more of a packet than there was.

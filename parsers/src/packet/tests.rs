@@ -274,3 +274,47 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// Whatever octets change and wherever the capture ends: what is read at a glance is what the walk gives.
+    #[test]
+    fn a_plain_packet_is_read_as_the_walk_reads_it(
+        is_v6: bool,
+        is_tcp: bool,
+        octets in 0_u16..60,
+        len in 0_usize..100,
+        more_on_wire in 0_u32..4,
+        changes in prop::collection::vec((12_usize..90, any::<u8>()), 0..3),
+    ) {
+        let (number, transport) = if is_tcp { (protocol::TCP, &TCP[..]) } else { (protocol::UDP, &UDP[..]) };
+        let mut data = if is_v6 {
+            ethernet(&[&[0x86, 0xdd], &ipv6(octets, number), transport, &[0; 40]])
+        } else {
+            ethernet(&[&[0x08, 0x00], &ipv4(octets, 0x4000, number), transport, &[0; 40]])
+        };
+        for (at, octet) in changes {
+            if let Some(place) = data.get_mut(at) {
+                *place = octet;
+            }
+        }
+        data.truncate(len);
+        let wire_octets = data.len() as u32 + more_on_wire;
+        let packet = Packet { wire_octets, ..packet(LinkType::ETHERNET, &data) };
+        if let Some(plain) = plain::read(&packet) {
+            prop_assert_eq!(Ok(plain), walk(&packet));
+        }
+    }
+}
+
+#[test]
+fn what_most_packets_have_is_plain() {
+    for (number, transport) in [(protocol::TCP, &TCP[..]), (protocol::UDP, &UDP[..])] {
+        let octets = transport.len() as u16;
+        let v4 = ethernet(&[&[0x08, 0x00], &ipv4(20 + octets, 0x4000, number), transport]);
+        let v6 = ethernet(&[&[0x86, 0xdd], &ipv6(octets, number), transport]);
+        for data in [v4, v6] {
+            let packet = packet(LinkType::ETHERNET, &data);
+            assert_eq!(plain::read(&packet).map(Ok), Some(walk(&packet)));
+        }
+    }
+}
