@@ -22,7 +22,7 @@ use weir_flow::{
 };
 use weir_parsers::{
     app::{Direction, Pools},
-    packet::Decoded,
+    packet::{Decoded, Plain},
 };
 
 use crate::{
@@ -157,9 +157,32 @@ impl FlowCache {
         self.table.flows()
     }
 
+    /// Finds out where a plain packet belongs, and asks for the line of the index that says so.
+    #[inline(always)]
+    pub fn observe_plain(&self, plain: &Plain, packet: &Packet<'_>, observed: &mut Observed) {
+        let (key, swapped) = Narrow::plain(plain);
+        let place = self.table.place(key);
+        self.table.prefetch_bucket(place);
+        *observed = Observed {
+            key,
+            ts: packet.ts.as_nanos(),
+            ip_octets: plain.ip_octets.into(),
+            place,
+            interface: packet.interface,
+            sequence: plain.tcp.sequence,
+            payload: [plain.payload, plain.payload_captured],
+            payload_octets: plain.payload_octets,
+            vlan: 0,
+            flags: plain.tcp.flags,
+            icmp_type_code: None,
+            class_of_service: plain.class_of_service,
+            swapped,
+            is_tcp: plain.protocol == protocol::TCP,
+        };
+    }
+
     /// Finds out where a packet belongs, and asks for the line of the index that says so. `wide` is written if the key is
     /// wide. The key of `decoded` is complete and in the packet's direction.
-    #[inline(always)]
     pub fn observe(&self, decoded: &Decoded<'_>, packet: &Packet<'_>, observed: &mut Observed, wide: &mut Wide) {
         let (key, swapped) = self.table.narrow(&decoded.key, wide);
         let place = self.table.place(key);

@@ -131,9 +131,9 @@ mod tests {
         variants.push(FlowKey { version: weir_flow::IpVersion::V6, ..base });
         variants.push(FlowKey { class_of_service: 1, ..base });
         let seed = Seed::new(1);
-        let narrow: HashSet<_> = variants.iter().map(|k| seed.hash(narrow(k, &seed))).collect();
+        let hashes: HashSet<_> = variants.iter().map(|k| seed.hash(narrow(k, &seed))).collect();
         // The reversed key is the same flow.
-        assert_eq!(narrow.len(), variants.len() - 1);
+        assert_eq!(hashes.len(), variants.len() - 1);
         let ids: HashSet<_> = variants.iter().map(|k| flow_id(k, Timestamp::ZERO)).collect();
         assert_eq!(ids.len(), variants.len());
         let other = Seed::new(2);

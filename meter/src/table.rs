@@ -14,6 +14,7 @@
 use std::io;
 
 use weir_flow::{FlowKey, IpVersion};
+use weir_parsers::packet::Plain;
 
 use crate::{
     hash::Seed,
@@ -89,9 +90,23 @@ impl Narrow {
     const V6: u64 = 2;
     const WIDE: u64 = 4;
 
+    /// The key of the flow that a plain packet belongs to, and whether that was turned round.
+    #[inline(always)]
+    pub fn plain(plain: &Plain) -> (Self, bool) {
+        let [src, dst] = plain.addresses.map(u64::from);
+        let ports = plain.ports.map(u64::from);
+        let swapped = (dst << 16 | ports[1]) < (src << 16 | ports[0]);
+        let others = u64::from(plain.protocol) << 8 | Self::V4;
+        let key = if swapped {
+            Self { ends: dst << 32 | src, rest: ports[1] << 48 | ports[0] << 32 | others }
+        } else {
+            Self { ends: src << 32 | dst, rest: ports[0] << 48 | ports[1] << 32 | others }
+        };
+        (key, swapped)
+    }
+
     /// The key of the flow that a packet's key belongs to, and whether that was turned round. `wide` is written if the key is
     /// wide.
-    #[inline(always)]
     pub fn of(key: &FlowKey, seed: &Seed, wide: &mut Wide) -> (Self, bool) {
         let ports = [key.src_port, key.dst_port].map(u64::from);
         let kind = match key.version {
@@ -313,7 +328,6 @@ impl FlowTable {
 
     /// The key of the flow that a packet's key belongs to, and whether that was turned round. `wide` is written if the key is
     /// wide.
-    #[inline(always)]
     pub fn narrow(&self, key: &FlowKey, wide: &mut Wide) -> (Narrow, bool) {
         Narrow::of(key, &self.seed, wide)
     }
@@ -324,11 +338,12 @@ impl FlowTable {
     pub fn place(&self, key: Narrow) -> Place {
         let hash = self.seed.hash(key);
         let buckets = self.buckets.len() as u64;
-        // The upper half of each product is below the number of buckets, which is below 2^32.
+        // The upper half of each product is below the number of buckets, which is below 2^32. The tag is of the bits that do
+        // not count for the first bucket.
         #[expect(clippy::cast_possible_truncation, reason = "parts of a hash")]
         let [first, second] = [hash & 0xffff_ffff, hash >> 32].map(|half| ((half * buckets) >> 32) as u32);
         #[expect(clippy::cast_possible_truncation, reason = "part of a hash")]
-        let tag = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16 | 1;
+        let tag = (hash >> 32) as u16 | 1;
         Place { buckets: [first, second], tag }
     }
 

@@ -17,10 +17,11 @@ mod tests;
 pub mod transport;
 
 use weir_flow::ledger::Ignored;
-use weir_flow::{FlowKey, IpVersion, LinkType, Packet, protocol};
+use weir_flow::{FlowKey, IpVersion, Packet, protocol};
 
 use self::ip::{Chain, IpError, Ipv4, Ipv6};
 use self::link::Network;
+pub use self::plain::Plain;
 use self::transport::Transport;
 
 /// What the metering process needs to know of one packet.
@@ -122,19 +123,7 @@ impl Ignore {
 /// # Errors
 ///
 /// The reason, where the packet cannot be metered; the caller counts it ([`Ignore::count`]).
-#[inline(always)]
 pub fn decode<'a>(packet: &Packet<'a>) -> Result<Decoded<'a>, Ignore> {
-    if packet.link == LinkType::ETHERNET
-        && let Some(decoded) = plain::read(packet)
-    {
-        return Ok(decoded);
-    }
-    walk(packet)
-}
-
-/// Reads whatever headers a packet has.
-#[inline(never)]
-fn walk<'a>(packet: &Packet<'a>) -> Result<Decoded<'a>, Ignore> {
     let network = Network::find(packet.link, packet.data)?;
     let before = packet.data.len() - network.bytes.len();
     // A file may claim that it holds more of a packet than there was.

@@ -1,134 +1,122 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Hot path.
 //!
-//! The headers that most packets have: Ethernet, then IPv4 without options or IPv6 without extension headers, not
-//! fragmented, then TCP or UDP, captured up to the payload.
+//! The headers that most packets have: Ethernet, IPv4 without options, not fragmented, TCP or UDP.
 //!
-//! [`read`] gives what the walk over all headers gives, or leaves the packet to it. Measured on 60-octet frames, it halves
-//! what decoding costs (docs/performance.md).
+//! [`Plain::read`] gives of them what [`decode`](super::decode) gives, in numbers and without a branch for what is rare; any
+//! other packet is left to `decode`. What it saves is in docs/performance.md.
 
-use weir_flow::{FlowKey, IpVersion, Packet, protocol};
+use weir_flow::{FlowKey, IpVersion, LinkType, Packet, protocol};
 
 use super::{Decoded, Fragment, TcpSegment};
 
-const ETHERNET: usize = 14;
-const IPV4: usize = 20;
-const IPV6: usize = 40;
-const TCP: usize = 20;
-const UDP: usize = 8;
+/// Octets that must be captured: Ethernet, IPv4, and TCP up to its flags.
+const READ: usize = 14 + 20 + 14;
+/// Where the transport header begins.
+const TRANSPORT: u32 = 14 + 20;
 
-/// Reads a packet whose link type is Ethernet; `None` if it has other headers than those above.
-#[inline(always)]
-pub(super) fn read<'a>(packet: &Packet<'a>) -> Option<Decoded<'a>> {
-    let data = packet.data;
-    let (ethernet, rest) = data.split_first_chunk::<ETHERNET>()?;
-    match [ethernet[12], ethernet[13]] {
-        [0x08, 0x00] => v4(rest),
-        [0x86, 0xdd] => v6(rest),
-        _ => None,
-    }
+/// What the metering process needs to know of a packet with the usual headers.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain {
+    /// Source and destination address, the first octet uppermost.
+    pub addresses: [u32; 2],
+    /// Source and destination port.
+    pub ports: [u16; 2],
+    /// Protocol number: TCP or UDP.
+    pub protocol: u8,
+    /// Type of service octet.
+    pub class_of_service: u8,
+    /// Octets from the IP header to the end of the IP payload.
+    pub ip_octets: u32,
+    /// Flags and sequence number of TCP; zero otherwise.
+    pub tcp: TcpSegment,
+    /// Offset of the payload in the packet's captured octets.
+    pub payload: u32,
+    /// Captured octets of payload.
+    pub payload_captured: u32,
+    /// Octets of payload as the headers claim.
+    pub payload_octets: u32,
 }
 
-#[inline(always)]
-fn v4(bytes: &[u8]) -> Option<Decoded<'_>> {
-    let (header, rest) = bytes.split_first_chunk::<IPV4>()?;
-    let &[0x45, class_of_service, l0, l1, _, _, f0, f1, _, protocol, _, _, a0, a1, a2, a3, b0, b1, b2, b3] = header
-    else {
-        return None;
-    };
-    let claimed = usize::from(u16::from_be_bytes([l0, l1])).checked_sub(IPV4)?;
-    if u16::from_be_bytes([f0, f1]) & 0x3fff != 0 {
-        return None;
-    }
-    let transport = transport(protocol, rest, claimed)?;
-    let key = FlowKey {
-        src: [a0, a1, a2, a3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        dst: [b0, b1, b2, b3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        src_port: transport.ports[0],
-        dst_port: transport.ports[1],
-        protocol,
-        version: IpVersion::V4,
-        ..FlowKey::default()
-    };
-    Some(transport.decoded(key, IPV4 + claimed, class_of_service))
-}
-
-#[inline(always)]
-fn v6(bytes: &[u8]) -> Option<Decoded<'_>> {
-    let (header, rest) = bytes.split_first_chunk::<IPV6>()?;
-    let (&[v0, v1, _, _, l0, l1, protocol, _], addresses) = header.split_first_chunk()?;
-    let (src, dst) = addresses.split_first_chunk::<16>()?;
-    let claimed = usize::from(u16::from_be_bytes([l0, l1]));
-    if v0 >> 4 != 6 || claimed == 0 {
-        return None;
-    }
-    let transport = transport(protocol, rest, claimed)?;
-    let key = FlowKey {
-        src: *src,
-        dst: *dst.first_chunk()?,
-        src_port: transport.ports[0],
-        dst_port: transport.ports[1],
-        protocol,
-        version: IpVersion::V6,
-        ..FlowKey::default()
-    };
-    Some(transport.decoded(key, IPV6 + claimed, v0 << 4 | v1 >> 4))
-}
-
-struct Transport<'a> {
-    ports: [u16; 2],
-    tcp: Option<TcpSegment>,
-    payload: &'a [u8],
-    payload_octets: usize,
-}
-
-impl<'a> Transport<'a> {
+impl Plain {
+    /// Reads a packet; `None` if its headers are not the usual ones.
     #[inline(always)]
-    fn decoded(self, key: FlowKey, ip_octets: usize, class_of_service: u8) -> Decoded<'a> {
-        Decoded {
-            key,
-            ip_octets: ip_octets as u64,
-            vlan: 0,
-            class_of_service,
-            tcp: self.tcp,
-            icmp_type_code: None,
-            fragment: Fragment::None,
-            without_transport_header: false,
-            payload: self.payload,
-            // At most what a field of 16 bits says.
-            payload_octets: self.payload_octets as u32,
+    #[must_use]
+    pub fn read(packet: &Packet<'_>) -> Option<Self> {
+        const MIN_TCP: u32 = 20;
+        const UDP: u32 = 8;
+        let octets = packet.data.first_chunk::<READ>()?;
+        let be16 = |at: usize| u16::from_be_bytes([octets[at], octets[at + 1]]);
+        let be32 = |at: usize| u32::from_be_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]]);
+        // Type IPv4, version 4 with 20 octets; neither "more fragments" nor an offset.
+        let is_plain = be16(12) == 0x0800 && octets[14] == 0x45 && be16(20) & 0x3fff == 0;
+        if !is_plain || packet.link != LinkType::ETHERNET {
+            return None;
         }
-    }
-}
-
-/// `bytes` are what was captured behind the IP header, `claimed` the octets that it says are there.
-#[inline(always)]
-fn transport(protocol: u8, bytes: &[u8], claimed: usize) -> Option<Transport<'_>> {
-    let bytes = bytes.get(..claimed).unwrap_or(bytes);
-    let &[p0, p1, q0, q1, s0, s1, s2, s3] = bytes.first_chunk()?;
-    let ports = [u16::from_be_bytes([p0, p1]), u16::from_be_bytes([q0, q1])];
-    match protocol {
-        protocol::TCP => {
-            let &[offset, flags] = bytes.first_chunk::<TCP>()?.get(12..14)?.first_chunk()?;
-            let header = usize::from(offset >> 4) * 4;
-            if header < TCP {
+        let ip_octets = u32::from(be16(16));
+        let claimed = ip_octets.checked_sub(20)?;
+        // A packet is far shorter than four gigabytes.
+        #[expect(clippy::cast_possible_truncation, reason = "a packet is shorter")]
+        let captured = (packet.data.len() as u32).min(TRANSPORT - 20 + ip_octets);
+        let protocol = octets[23];
+        let (header, transport_octets, end, tcp) = if protocol == protocol::TCP && claimed >= MIN_TCP {
+            let offset_and_flags = be16(46);
+            let header = u32::from(offset_and_flags >> 12) * 4;
+            if header < MIN_TCP {
                 return None;
             }
-            let tcp = TcpSegment {
-                flags: u16::from_be_bytes([offset & 0x0f, flags]),
-                sequence: u32::from_be_bytes([s0, s1, s2, s3]),
-            };
-            let payload = bytes.get(header..).unwrap_or_default();
-            Some(Transport { ports, tcp: Some(tcp), payload, payload_octets: claimed.saturating_sub(header) })
-        }
-        protocol::UDP => {
-            let datagram = match usize::from(u16::from_be_bytes([s0, s1])) {
+            (header, claimed, captured, TcpSegment { flags: offset_and_flags & 0x0fff, sequence: be32(38) })
+        } else if protocol == protocol::UDP && claimed >= UDP {
+            let datagram = match u32::from(be16(38)) {
                 0 => claimed,
                 octets => octets.min(claimed),
             };
-            let payload = bytes.get(UDP..datagram.min(bytes.len())).unwrap_or_default();
-            Some(Transport { ports, tcp: None, payload, payload_octets: datagram.saturating_sub(UDP) })
+            (UDP, datagram, captured.min(TRANSPORT + datagram), TcpSegment { flags: 0, sequence: 0 })
+        } else {
+            return None;
+        };
+        Some(Self {
+            addresses: [be32(26), be32(30)],
+            ports: [be16(34), be16(36)],
+            protocol,
+            class_of_service: octets[15],
+            ip_octets,
+            tcp,
+            payload: TRANSPORT + header,
+            payload_captured: end.saturating_sub(TRANSPORT + header),
+            payload_octets: transport_octets.saturating_sub(header),
+        })
+    }
+
+    /// The same as `decode` gives it, of the packet that this was read from.
+    #[must_use]
+    pub fn decoded<'a>(&self, packet: &Packet<'a>) -> Decoded<'a> {
+        let [src, dst] = self.addresses.map(|address| {
+            let mut octets = [0; 16];
+            octets[..4].copy_from_slice(&address.to_be_bytes());
+            octets
+        });
+        let [src_port, dst_port] = self.ports;
+        let behind = packet.data.get(self.payload as usize..).unwrap_or_default();
+        Decoded {
+            key: FlowKey {
+                src,
+                dst,
+                src_port,
+                dst_port,
+                protocol: self.protocol,
+                version: IpVersion::V4,
+                ..FlowKey::default()
+            },
+            ip_octets: self.ip_octets.into(),
+            vlan: 0,
+            class_of_service: self.class_of_service,
+            tcp: (self.protocol == protocol::TCP).then_some(self.tcp),
+            icmp_type_code: None,
+            fragment: Fragment::None,
+            without_transport_header: false,
+            payload: behind.get(..self.payload_captured as usize).unwrap_or_default(),
+            payload_octets: self.payload_octets,
         }
-        _ => None,
     }
 }
