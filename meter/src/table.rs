@@ -93,16 +93,13 @@ impl Narrow {
     /// The key of the flow that a plain packet belongs to, and whether that was turned round.
     #[inline(always)]
     pub fn plain(plain: &Plain) -> (Self, bool) {
-        let [src, dst] = plain.addresses.map(u64::from);
-        let ports = plain.ports.map(u64::from);
-        let swapped = (dst << 16 | ports[1]) < (src << 16 | ports[0]);
+        let end = |i: usize| u64::from(plain.addresses[i]) << 16 | u64::from(plain.ports[i]);
+        let [src, dst] = [end(0), end(1)];
+        // Not by a branch, which nobody could foresee.
+        let [low, high] = [src.min(dst), src.max(dst)];
         let others = u64::from(plain.protocol) << 8 | Self::V4;
-        let key = if swapped {
-            Self { ends: dst << 32 | src, rest: ports[1] << 48 | ports[0] << 32 | others }
-        } else {
-            Self { ends: src << 32 | dst, rest: ports[0] << 48 | ports[1] << 32 | others }
-        };
-        (key, swapped)
+        let key = Self { ends: (low >> 16) << 32 | high >> 16, rest: low << 48 | (high & 0xffff) << 32 | others };
+        (key, dst < src)
     }
 
     /// The key of the flow that a packet's key belongs to, and whether that was turned round. `wide` is written if the key is
