@@ -36,7 +36,7 @@ use crate::{
 /// How long an ended TCP flow waits for late segments and acknowledgments.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
-/// Entries that are asked for before they are looked at by the wheel: their memory takes about as long as looking at so many.
+/// Entries that are asked for before the first of them is looked at: their memory takes about as long as looking at so many.
 const AHEAD: usize = 16;
 
 /// One packet on its way into the cache: what is needed of it, without the octets themselves.
@@ -122,7 +122,6 @@ pub struct FlowCache {
     pools: Pools,
     /// Of each application state: second of the clock in which transactions were last recorded, and how many in it.
     rates: Vec<(u64, u32)>,
-    due: Vec<u32>,
     now: u64,
     config: MeterConfig,
     idle: u64,
@@ -143,7 +142,6 @@ impl FlowCache {
             apps: Apps::new(config.app_flows),
             pools: Pools::default(),
             rates: Vec::with_capacity(config.app_flows),
-            due: Vec::new(),
             now: 0,
             config: *config,
             idle: nanos(config.idle_timeout).max(1),
@@ -225,27 +223,23 @@ impl FlowCache {
         }
     }
 
+    #[inline(never)]
     fn turn_wheel(&mut self, counters: &mut Metered, sink: &mut dyn RecordSink) {
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.turn(self.now, &mut due);
-        for i in 0..due.len() {
-            if let Some(&slot) = due.get(i + AHEAD) {
-                self.table.prefetch_entry(slot);
-            }
-            if let Some(&slot) = due.get(i + AHEAD / 2) {
-                self.table.prefetch_place(slot);
-            }
-            if let Some(&slot) = due.get(i) {
-                self.look_again(slot, counters, sink);
-            }
+        let mut passed = [NONE; AHEAD];
+        self.wheel.turn(self.now);
+        loop {
+            let taken = self.wheel.take_passed(&mut passed);
+            let Some(passed) = passed.get(..taken).filter(|passed| !passed.is_empty()) else { return };
+            // One step after the other, as with a batch of packets.
+            passed.iter().for_each(|&slot| self.table.prefetch_entry(slot));
+            passed.iter().for_each(|&slot| self.table.prefetch_place(slot));
+            passed.iter().for_each(|&slot| self.look_again(slot, counters, sink));
         }
-        due.clear();
-        self.due = due;
     }
 
     /// Counts a packet. The clock must have been told its time; `candidate` is what [`Self::candidate`] gave for it, no
     /// matter what was counted since.
-    #[inline]
+    #[inline(always)]
     pub fn count(&mut self, arrival: Arrival<'_>, candidate: u32, counters: &mut Metered, sink: &mut dyn RecordSink) {
         let is_it = self.table.is_at(candidate, arrival.observed.key, arrival.wide);
         if !(is_it && self.add_to_open(candidate, arrival.observed)) {
@@ -319,6 +313,7 @@ impl FlowCache {
     /// Closes all records: the run ends.
     pub fn finish(&mut self, counters: &mut Metered, sink: &mut dyn RecordSink) {
         for slot in 0..self.table.end() {
+            self.table.prefetch_entry(slot.saturating_add(AHEAD as u32));
             let Some(entry) = self.table.entry_mut(slot).filter(|entry| entry.hot.key != Narrow::default()) else {
                 continue;
             };

@@ -25,21 +25,27 @@ const FIRST: u32 = NONE - 1 - SPOKES as u32;
 pub struct Wheel {
     heads: Vec<u32>,
     links: Vec<Links>,
-    /// The second up to which spokes were passed, this one not included.
+    /// The second up to which spokes were emptied, this one not included.
     second: u64,
+    /// The second up to which spokes are passed, this one not included.
+    to: u64,
+    /// What is left of the spoke that is being emptied.
+    passed: u32,
 }
 
 impl Wheel {
     /// A wheel for slots below `capacity`.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { heads: vec![NONE; SPOKES], links: Vec::with_capacity(capacity), second: 0 }
+        let links = Vec::with_capacity(capacity);
+        Self { heads: vec![NONE; SPOKES], links, second: 0, to: 0, passed: NONE }
     }
 
     /// Takes down everything.
     pub fn clear(&mut self) {
         self.heads.fill(NONE);
         self.links.clear();
+        self.passed = NONE;
     }
 
     /// Hangs a slot that hangs nowhere where `due` falls.
@@ -73,22 +79,31 @@ impl Wheel {
         }
     }
 
-    /// Moves the clock to `now`, and takes down all that hangs on the spokes passed: they are appended to `slots`, to be
-    /// looked at and hung again if they are not due. The clock never goes back.
-    pub fn turn(&mut self, now: u64, slots: &mut Vec<u32>) {
-        let to = now / 1_000_000_000;
-        let from = self.second;
-        if to <= from {
-            return;
-        }
-        self.second = to;
-        for second in from..to.min(from + SPOKES as u64) {
-            let mut slot = std::mem::replace(&mut self.heads[spoke(second)], NONE);
-            while let Some(links) = self.links.get(slot as usize) {
-                slots.push(slot);
-                slot = links.next;
+    /// Moves the clock to `now`. What hangs on the spokes passed is then to be taken down by [`Wheel::take_passed`], all of it
+    /// before the clock is moved again. The clock never goes back.
+    pub fn turn(&mut self, now: u64) {
+        self.to = self.to.max(now / 1_000_000_000);
+        // Once round is everything.
+        self.second = self.second.max(self.to.saturating_sub(SPOKES as u64));
+    }
+
+    /// Takes down what hangs on the spokes passed, as many as there is room for, and gives their number; zero: that was all.
+    /// Each is to be looked at, and hung again if it is not due.
+    pub fn take_passed(&mut self, slots: &mut [u32]) -> usize {
+        let mut taken = 0;
+        while let Some(place) = slots.get_mut(taken) {
+            if let Some(links) = self.links.get(self.passed as usize) {
+                *place = self.passed;
+                self.passed = links.next;
+                taken += 1;
+            } else if self.second < self.to {
+                self.passed = std::mem::replace(&mut self.heads[spoke(self.second)], NONE);
+                self.second += 1;
+            } else {
+                break;
             }
         }
+        taken
     }
 }
 
@@ -104,31 +119,52 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
+    /// What comes down when the clock is moved.
+    fn turn(wheel: &mut Wheel, now: u64) -> Vec<u32> {
+        wheel.turn(now);
+        let (mut down, mut some) = (Vec::new(), [NONE; 3]);
+        loop {
+            match wheel.take_passed(&mut some) {
+                0 => return down,
+                taken => down.extend(&some[..taken]),
+            }
+        }
+    }
+
     #[test]
     fn a_slot_comes_down_when_its_second_has_passed() {
-        let (mut wheel, mut down) = (Wheel::new(8), Vec::new());
-        wheel.turn(100 * SECOND, &mut down);
+        let mut wheel = Wheel::new(8);
+        assert_eq!(turn(&mut wheel, 100 * SECOND), []);
         for slot in 0..4 {
             wheel.hang(slot, 103 * SECOND + u64::from(slot));
         }
-        wheel.turn(103 * SECOND, &mut down);
-        assert_eq!(down, []);
+        assert_eq!(turn(&mut wheel, 103 * SECOND), []);
         wheel.take_down(3);
         wheel.take_down(1);
-        wheel.turn(104 * SECOND, &mut down);
-        assert_eq!(down, [2, 0]);
+        assert_eq!(turn(&mut wheel, 104 * SECOND), [2, 0]);
         wheel.hang(1, 105 * SECOND);
-        wheel.turn(50 * SECOND, &mut down);
-        assert_eq!(down, [2, 0]);
-        wheel.turn(100_000 * SECOND, &mut down);
-        assert_eq!(down, [2, 0, 1]);
+        assert_eq!(turn(&mut wheel, 50 * SECOND), []);
+        assert_eq!(turn(&mut wheel, 100_000 * SECOND), [1]);
     }
 
     #[test]
     fn a_slot_hung_before_the_first_turn_comes_down() {
-        let (mut wheel, mut down) = (Wheel::new(8), Vec::new());
+        let mut wheel = Wheel::new(8);
         wheel.hang(0, 30 * SECOND);
-        wheel.turn(31 * SECOND, &mut down);
-        assert_eq!(down, [0]);
+        assert_eq!(turn(&mut wheel, 31 * SECOND), [0]);
+    }
+
+    #[test]
+    fn what_is_hung_again_on_a_spoke_that_is_being_emptied_comes_down_a_round_later() {
+        let mut wheel = Wheel::new(8);
+        (0..4).for_each(|slot| wheel.hang(slot, 10 * SECOND));
+        wheel.turn(11 * SECOND);
+        let mut one = [NONE];
+        for slot in (0..4).rev() {
+            assert_eq!((wheel.take_passed(&mut one), one), (1, [slot]));
+            wheel.hang(slot, (10 + SPOKES as u64) * SECOND);
+        }
+        assert_eq!(wheel.take_passed(&mut one), 0);
+        assert_eq!(turn(&mut wheel, (11 + SPOKES as u64) * SECOND), [0, 1, 2, 3]);
     }
 }
