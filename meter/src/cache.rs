@@ -128,6 +128,11 @@ pub struct FlowCache {
     active: u64,
 }
 
+/// Octets of memory that a cache for so many flows takes at most, without application state.
+pub fn octets(flows: usize) -> usize {
+    FlowTable::octets(flows).saturating_add(Wheel::octets(flows))
+}
+
 impl FlowCache {
     /// An empty cache for one worker; `config` is its share.
     ///

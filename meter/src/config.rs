@@ -3,13 +3,20 @@
 
 use std::time::Duration;
 
+use crate::{cache, table::MAX_FLOWS, worker};
+
+/// Least octets of application state that are of any use.
+const LEAST_APP_OCTETS: usize = 2 << 20;
+
 /// Settings of the metering process. The defaults are those of the command line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MeterConfig {
-    /// Most flows in the cache, over all workers. All their memory is reserved at start.
+    /// Most flows in the cache, over all workers. Address space for all is reserved at start.
     pub flows: usize,
     /// Most flows, over all workers, that may have application state at a time; zero looks at no payload.
     pub app_flows: usize,
+    /// Octets of memory that application state may take, over all workers.
+    pub app_octets: usize,
     /// A record is closed when its flow had no packet for this long.
     pub idle_timeout: Duration,
     /// A record is closed when it was open for this long; its flow goes on.
@@ -40,6 +47,7 @@ impl Default for MeterConfig {
         Self {
             flows: 1 << 18,
             app_flows: 1 << 16,
+            app_octets: 64 << 20,
             idle_timeout: Duration::from_secs(30),
             active_timeout: Duration::from_secs(300),
             uniflow: false,
@@ -50,11 +58,96 @@ impl Default for MeterConfig {
     }
 }
 
+/// The budget is too small for what is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "{flows} flows over {workers} workers take {needed} octets of memory with what belongs to them, and {available} are there"
+)]
+pub struct TooLittleMemory {
+    /// Flows that there should be room for.
+    pub flows: usize,
+    /// Workers that share them.
+    pub workers: usize,
+    /// Octets that they need.
+    pub needed: usize,
+    /// Octets that metering may take.
+    pub available: usize,
+}
+
 impl MeterConfig {
+    /// Least flows of a table.
+    pub const MIN_FLOWS: usize = 16;
+
     /// The share of one of `workers` workers.
     #[must_use]
     pub fn share(&self, workers: usize) -> Self {
-        let share = |whole: usize| whole.div_ceil(workers.max(1));
-        Self { flows: share(self.flows), app_flows: share(self.app_flows), ..*self }
+        let workers = workers.max(1);
+        let share = |whole: usize| whole.div_ceil(workers);
+        Self {
+            flows: share(self.flows),
+            app_flows: share(self.app_flows),
+            app_octets: self.app_octets / workers,
+            ..*self
+        }
+    }
+
+    /// Octets of memory that `workers` workers take at most: flow tables, fragments, batches, application state.
+    #[must_use]
+    pub fn memory(&self, workers: usize) -> usize {
+        let share = self.share(workers);
+        workers.max(1) * (worker::FIXED_OCTETS + cache::octets(share.flows) + share.app_octets)
+    }
+
+    /// Settings with which `workers` workers take no more than `octets` of memory: as many flows as are asked for, and the
+    /// rest for application state; or half for each.
+    ///
+    /// # Errors
+    ///
+    /// If that is too little.
+    pub fn within(self, octets: usize, flows: Option<usize>, workers: usize) -> Result<Self, TooLittleMemory> {
+        let workers = workers.max(1);
+        let for_each = (octets / workers).saturating_sub(worker::FIXED_OCTETS);
+        let has_apps = self.app_flows > 0;
+        let for_table = if has_apps { for_each / 2 } else { for_each };
+        // As many as fit, in whole lines of the index, and no more than there can be.
+        let fitting = (for_table / cache::octets(8) * 8).saturating_mul(workers).min(MAX_FLOWS);
+        let flows = flows.unwrap_or(fitting.max(Self::MIN_FLOWS * workers));
+        let tables = cache::octets(flows.div_ceil(workers));
+        let least = tables + if has_apps { LEAST_APP_OCTETS } else { 0 };
+        if for_each < least {
+            let needed = workers * (worker::FIXED_OCTETS + least);
+            return Err(TooLittleMemory { flows, workers, needed, available: octets });
+        }
+        let app_octets = if has_apps { workers * (for_each - tables) } else { 0 };
+        Ok(Self { flows, app_octets, ..self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_a_budget_takes_no_more_and_not_much_less() {
+        for workers in [1, 3] {
+            for octets in [12 << 20, 64 << 20, 1 << 30_usize] {
+                for app_flows in [0, 1 << 16] {
+                    let config = MeterConfig { app_flows, ..MeterConfig::default() };
+                    let fitted = config.within(octets, None, workers).unwrap();
+                    assert!(fitted.memory(workers) <= octets, "{fitted:?}");
+                    assert!(fitted.memory(workers) > octets - octets / 50, "{fitted:?}");
+                    let few = config.within(octets, Some(1000), workers).unwrap();
+                    assert!(few.flows == 1000 && few.memory(workers) <= octets, "{few:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn too_little_is_said() {
+        let error = MeterConfig::default().within(64 << 20, Some(1_000_000), 2).unwrap_err();
+        assert_eq!((error.flows, error.workers, error.available), (1_000_000, 2, 64 << 20));
+        assert!(error.needed > 180_000_000, "{error}");
+        assert!(MeterConfig::default().within(1000, None, 1).is_err());
     }
 }

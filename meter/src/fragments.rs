@@ -33,6 +33,9 @@ pub struct FragmentPorts {
 }
 
 impl FragmentPorts {
+    /// Octets of memory that it takes.
+    pub const OCTETS: usize = SETS * size_of::<[Datagram; WAYS]>();
+
     /// An empty table.
     #[must_use]
     pub fn new(seed: Seed) -> Self {

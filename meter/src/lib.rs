@@ -24,6 +24,6 @@ mod wheel;
 mod worker;
 
 pub use cache::{CLOSE_WAIT, FlowCache};
-pub use config::{KeyFields, MeterConfig};
+pub use config::{KeyFields, MeterConfig, TooLittleMemory};
 pub use offline::{Outcome, meter};
 pub use worker::{Share, Worker};

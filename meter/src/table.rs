@@ -31,9 +31,6 @@ pub const NONE: u32 = u32::MAX;
 /// Most flows of one table: the numbers above are marks.
 pub const MAX_FLOWS: usize = 1 << 31;
 
-/// Octets of memory that a flow takes at most, its place in the index and in the wheel included.
-pub const OCTETS_PER_FLOW: usize = size_of::<Entry>() + size_of::<Wide>() + size_of::<Bucket>() / NEARLY_FULL;
-
 /// One cache line of the index. A tag of zero is that of an empty pair.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
@@ -315,6 +312,14 @@ impl FlowTable {
             capacity,
             seed,
         })
+    }
+
+    /// Octets of memory that a table for so many flows takes at most.
+    #[must_use]
+    pub fn octets(capacity: usize) -> usize {
+        let each = size_of::<Entry>() + size_of::<Wide>() + size_of::<u32>();
+        let index = capacity.div_ceil(NEARLY_FULL).saturating_mul(size_of::<Bucket>());
+        capacity.saturating_mul(each).saturating_add(index)
     }
 
     /// Number of flows in the table.

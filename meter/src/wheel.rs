@@ -41,6 +41,12 @@ impl Wheel {
         Self { heads: vec![NONE; SPOKES], links, second: 0, to: 0, passed: NONE }
     }
 
+    /// Octets of memory that a wheel for so many slots takes at most.
+    #[must_use]
+    pub fn octets(capacity: usize) -> usize {
+        capacity.saturating_mul(size_of::<Links>())
+    }
+
     /// Takes down everything.
     pub fn clear(&mut self) {
         self.heads.fill(NONE);

@@ -45,6 +45,9 @@ pub struct Worker<S> {
     sink: S,
 }
 
+/// Octets of memory that a worker takes whatever its share of flows.
+pub const FIXED_OCTETS: usize = FragmentPorts::OCTETS + BATCH * (size_of::<Observed>() + size_of::<Wide>()) + 8192;
+
 /// What decides of a packet before it comes to the cache.
 #[derive(Debug)]
 struct Intake {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Durations with their unit, as operators write them: `30s`, `5m`, `1h`, `250ms`.
+//! Durations and sizes with their unit, as operators write them: `30s`, `5m`, `1h`, `250ms`; `64MiB`.
 
 use std::time::Duration;
 
@@ -33,6 +33,29 @@ pub fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// Units of sizes, the largest first.
+const SIZES: [(&str, usize); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+/// Reads a size in octets.
+///
+/// # Errors
+///
+/// A sentence that says what was expected.
+pub fn parse_size(text: &str) -> Result<usize, String> {
+    let expected = || format!("'{text}' is no size: expected a number and B, KiB, MiB or GiB, such as 64MiB");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: usize = number.parse().map_err(|_| expected())?;
+    let (_, octets) = SIZES.iter().find(|(name, _)| *name == unit).ok_or_else(expected)?;
+    number.checked_mul(*octets).ok_or_else(expected)
+}
+
+/// Writes a size so that it reads the same.
+pub fn show_size(octets: usize) -> String {
+    let (unit, of) = SIZES.iter().find(|(_, of)| octets.is_multiple_of(*of)).unwrap_or(&("B", 1));
+    format!("{}{unit}", octets / of)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +69,16 @@ mod tests {
         }
         for text in ["", "30", "s", "-1s", "1.5s", "30 s", "99999999999999999999s", "18446744073709551615h"] {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_they_are_written() {
+        for (text, octets) in [("64MiB", 64 << 20), ("1GiB", 1 << 30), ("1500B", 1500), ("3KiB", 3 << 10)] {
+            assert_eq!((parse_size(text), show_size(octets).as_str()), (Ok(octets), text));
+        }
+        for text in ["", "64", "64MB", "64 MiB", "-1MiB", "99999999999999999999GiB", "18014398509481985KiB"] {
+            assert!(parse_size(text).is_err(), "{text}");
         }
     }
 }
