@@ -108,7 +108,8 @@ impl MeterConfig {
         let workers = workers.max(1);
         let for_each = (octets / workers).saturating_sub(worker::FIXED_OCTETS);
         let has_apps = self.app_flows > 0;
-        let for_table = if has_apps { for_each / 2 } else { for_each };
+        let for_apps = if has_apps { LEAST_APP_OCTETS.max(for_each / 2) } else { 0 };
+        let for_table = for_each.saturating_sub(for_apps);
         // As many as fit, in whole lines of the index, and no more than there can be.
         let fitting = (for_table / cache::octets(8) * 8).saturating_mul(workers).min(MAX_FLOWS);
         let flows = flows.unwrap_or(fitting.max(Self::MIN_FLOWS * workers));
