@@ -753,3 +753,30 @@ impl Closer<'_> {
         self.sink.record(record);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octets_are_counted_over_both_lines_up_to_48_bits() {
+        let (mut hot, mut cold) = (Hot::default(), Cold::default());
+        let mut sum = 0;
+        for octets in [u64::from(u32::MAX), 1, 1 << 40, 1 << 32, 1500] {
+            assert!(add_octets(&mut hot, &mut cold, 1, octets));
+            sum += octets;
+            assert_eq!(hot.octets(&cold, 1), sum);
+        }
+        assert!(!add_octets(&mut hot, &mut cold, 1, 1 << 48));
+        assert_eq!((hot.octets(&cold, 1), hot.octets(&cold, 0)), (sum, 0));
+    }
+
+    #[test]
+    fn a_timeout_is_never_seen_late_in_coarse_units() {
+        let active = 300_000_000_000_u64;
+        for started in (0..20).map(|i| 1_700_000_000_000_000_000 + i * 999_999_937) {
+            let now = started + active;
+            assert!(units_since(upper_half(started), now) >= active >> 32);
+        }
+    }
+}
