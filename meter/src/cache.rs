@@ -160,10 +160,12 @@ impl FlowCache {
         self.table.flows()
     }
 
-    /// Finds out where a plain packet belongs, and asks for the line of the index that says so.
+    /// Finds out where a plain packet belongs, and asks for the line of the index that says so. `wide` is written if the key
+    /// is wide.
     #[inline(always)]
-    pub fn observe_plain(&self, plain: &Plain, packet: &Packet<'_>, observed: &mut Observed) {
-        let (key, swapped) = Narrow::plain(plain);
+    pub fn observe_plain(&self, plain: &Plain, packet: &Packet<'_>, observed: &mut Observed, wide: &mut Wide) {
+        let vlan = if self.config.key.vlan { plain.vlan } else { 0 };
+        let (key, swapped) = self.table.narrow_plain(plain, vlan, wide);
         let place = self.table.place(key);
         self.table.prefetch_bucket(place);
         *observed = Observed {
@@ -175,7 +177,7 @@ impl FlowCache {
             sequence: plain.tcp.sequence,
             payload: [plain.payload, plain.payload_captured],
             payload_octets: plain.payload_octets,
-            vlan: 0,
+            vlan: plain.vlan,
             flags: plain.tcp.flags,
             icmp_type_code: None,
             class_of_service: plain.class_of_service,

@@ -14,7 +14,7 @@
 use std::io;
 
 use weir_flow::{FlowKey, IpVersion};
-use weir_parsers::packet::Plain;
+use weir_parsers::packet::{Addresses, Plain};
 
 use crate::{
     hash::Seed,
@@ -87,16 +87,30 @@ impl Narrow {
     const V6: u64 = 2;
     const WIDE: u64 = 4;
 
-    /// The key of the flow that a plain packet belongs to, and whether that was turned round.
+    /// The key of the flow that a plain packet belongs to, and whether that was turned round. `wide` is written if the key is
+    /// wide; `vlan` is zero if not part of the key.
     #[inline(always)]
-    pub fn plain(plain: &Plain) -> (Self, bool) {
-        let end = |i: usize| u64::from(plain.addresses[i]) << 16 | u64::from(plain.ports[i]);
-        let [src, dst] = [end(0), end(1)];
-        // Not by a branch, which nobody could foresee.
-        let [low, high] = [src.min(dst), src.max(dst)];
-        let others = u64::from(plain.protocol) << 8 | Self::V4;
-        let key = Self { ends: (low >> 16) << 32 | high >> 16, rest: low << 48 | (high & 0xffff) << 32 | others };
-        (key, dst < src)
+    pub fn plain(plain: &Plain, vlan: u16, seed: &Seed, wide: &mut Wide) -> (Self, bool) {
+        let others = u64::from(vlan) << 16 | u64::from(plain.protocol) << 8;
+        let [src_port, dst_port] = plain.ports.map(u64::from);
+        match plain.addresses {
+            Addresses::V4(addresses) => {
+                let [src, dst] = addresses.map(u64::from);
+                let [src, dst] = [src << 16 | src_port, dst << 16 | dst_port];
+                // Not by a branch, which nobody could foresee.
+                let [low, high] = [src.min(dst), src.max(dst)];
+                let ends = (low >> 16) << 32 | high >> 16;
+                (Self { ends, rest: low << 48 | (high & 0xffff) << 32 | others | Self::V4 }, dst < src)
+            }
+            Addresses::V6([src, dst]) => {
+                let swapped = (dst, dst_port) < (src, src_port);
+                let (ends, [low, high]) =
+                    if swapped { ([dst, src], [dst_port, src_port]) } else { ([src, dst], [src_port, dst_port]) };
+                *wide = Wide { ends, interface: 0, class_of_service: 0 };
+                let rest = low << 48 | high << 32 | others | Self::V6 | Self::WIDE;
+                (Self { ends: seed.digest(wide), rest }, swapped)
+            }
+        }
     }
 
     /// The key of the flow that a packet's key belongs to, and whether that was turned round. `wide` is written if the key is
@@ -332,6 +346,12 @@ impl FlowTable {
     /// wide.
     pub fn narrow(&self, key: &FlowKey, wide: &mut Wide) -> (Narrow, bool) {
         Narrow::of(key, &self.seed, wide)
+    }
+
+    /// The same for a plain packet; `vlan` is zero if not part of the key.
+    #[inline(always)]
+    pub fn narrow_plain(&self, plain: &Plain, vlan: u16, wide: &mut Wide) -> (Narrow, bool) {
+        Narrow::plain(plain, vlan, &self.seed, wide)
     }
 
     /// Where a key belongs.

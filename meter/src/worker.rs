@@ -121,7 +121,7 @@ impl<S: RecordSink> Worker<S> {
                     plain_packets += 1;
                     plain_octets[0] += u64::from(packet.wire_octets);
                     plain_octets[1] += u64::from(plain.ip_octets);
-                    cache.observe_plain(&plain, packet, observed);
+                    cache.observe_plain(&plain, packet, observed, wide);
                 }
                 _ => match intake.decode(packet, clock, ledger) {
                     Some(decoded) => cache.observe(&decoded, packet, observed, wide),

@@ -21,7 +21,7 @@ use weir_flow::{FlowKey, IpVersion, Packet, protocol};
 
 use self::ip::{Chain, IpError, Ipv4, Ipv6};
 use self::link::Network;
-pub use self::plain::Plain;
+pub use self::plain::{Addresses, Plain};
 use self::transport::Transport;
 
 /// What the metering process needs to know of one packet.

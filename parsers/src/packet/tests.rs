@@ -279,14 +279,16 @@ proptest! {
     /// Whatever octets change and wherever the capture ends: what is read at a glance is what the walk gives.
     #[test]
     fn a_plain_packet_is_read_as_the_walk_reads_it(
+        is_tagged: bool,
+        is_v6: bool,
         is_tcp: bool,
         octets in 0_u16..80,
-        len in 0_usize..100,
+        len in 0_usize..130,
         more_on_wire in 0_u32..4,
-        changes in prop::collection::vec((12_usize..90, any::<u8>()), 0..3),
+        changes in prop::collection::vec((12_usize..110, any::<u8>()), 0..3),
     ) {
-        let (number, transport) = if is_tcp { (protocol::TCP, &TCP[..]) } else { (protocol::UDP, &UDP[..]) };
-        let mut data = ethernet(&[&[0x08, 0x00], &ipv4(octets, 0x4000, number), transport, &[0; 40]]);
+        let mut data = plain_frame(is_tagged, is_v6, is_tcp, octets);
+        data.extend([0; 40]);
         for (at, octet) in changes {
             if let Some(place) = data.get_mut(at) {
                 *place = octet;
@@ -301,12 +303,27 @@ proptest! {
     }
 }
 
+/// `octets` are what the IP header claims to be behind it.
+fn plain_frame(is_tagged: bool, is_v6: bool, is_tcp: bool, octets: u16) -> Vec<u8> {
+    let (number, transport) = if is_tcp { (protocol::TCP, &TCP[..]) } else { (protocol::UDP, &UDP[..]) };
+    let tag: &[u8] = if is_tagged { &[0x81, 0x00, 0x20, 0x2a] } else { &[] };
+    if is_v6 {
+        ethernet(&[tag, &[0x86, 0xdd], &ipv6(octets, number), transport])
+    } else {
+        ethernet(&[tag, &[0x08, 0x00], &ipv4(20 + octets, 0x4000, number), transport])
+    }
+}
+
 #[test]
 fn what_most_packets_have_is_plain() {
-    for (number, transport) in [(protocol::TCP, &TCP[..]), (protocol::UDP, &UDP[..])] {
-        let octets = transport.len() as u16;
-        let data = ethernet(&[&[0x08, 0x00], &ipv4(20 + octets, 0x4000, number), transport, &[0; 6]]);
-        let packet = packet(LinkType::ETHERNET, &data);
-        assert_eq!(Plain::read(&packet).map(|plain| Ok(plain.decoded(&packet))), Some(decode(&packet)));
+    for is_tagged in [false, true] {
+        for is_v6 in [false, true] {
+            for (is_tcp, octets) in [(true, TCP.len()), (false, UDP.len())] {
+                let mut data = plain_frame(is_tagged, is_v6, is_tcp, octets as u16);
+                data.extend([0; 6]);
+                let packet = packet(LinkType::ETHERNET, &data);
+                assert_eq!(Plain::read(&packet).map(|plain| Ok(plain.decoded(&packet))), Some(decode(&packet)));
+            }
+        }
     }
 }
