@@ -183,6 +183,7 @@ impl Settings {
         let meter = MeterConfig {
             flows: options.flows.or(file.flows).unwrap_or(default.flows),
             app_flows: options.app_flows.or(file.app_flows).unwrap_or(default.app_flows),
+            app_octets: default.app_octets,
             idle_timeout: duration("idle-timeout", options.idle_timeout, file.idle_timeout, default.idle_timeout)?,
             active_timeout: duration(
                 "active-timeout",
