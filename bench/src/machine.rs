@@ -51,6 +51,18 @@ pub fn cpu_time() -> Option<Duration> {
     text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
+/// Time that all threads of this process, those included that have ended, have been in user mode and in the kernel.
+#[must_use]
+pub fn process_time() -> Option<(Duration, Duration)> {
+    // In hundredths of a second, whatever the kernel's clock (proc(5)).
+    let text = fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program may hold anything, also parentheses.
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse().ok().map(|ticks: u64| Duration::from_millis(10 * ticks));
+    Some((next()?, next()?))
+}
+
 /// Octets of memory that are available to programs.
 #[must_use]
 pub fn available_memory() -> Option<u64> {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use weir_bench::{
+    encode,
     machine::{self, Machine},
     meter::{self, Subject},
     report::{Report, Summary},
@@ -26,6 +27,24 @@ struct Options {
 enum Command {
     /// The metering process: one worker, beside the floor.
     Meter(MeterOptions),
+    /// The exporting process: records to an IPFIX file.
+    Encode(EncodeOptions),
+}
+
+#[derive(Debug, Parser)]
+struct EncodeOptions {
+    /// What records are of; all kinds if none is named.
+    #[arg(long)]
+    kind: Vec<encode::Kind>,
+    /// Records of a run.
+    #[arg(long, value_name = "N", default_value_t = 4_000_000)]
+    records: u64,
+    /// Runs of each kind, interleaved, of which medians are given.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// Where records go; the file is made anew for each run, and stays.
+    #[arg(long, value_name = "PATH", default_value = "/dev/shm/weir-bench.ipfix")]
+    file: std::path::PathBuf,
 }
 
 #[derive(Debug, Parser)]
@@ -60,14 +79,29 @@ struct MeterOptions {
 }
 
 fn main() -> ExitCode {
-    let Options { command: Command::Meter(options) } = Options::parse();
-    match bench_meter(&options) {
+    let result = match Options::parse().command {
+        Command::Meter(options) => bench_meter(&options),
+        Command::Encode(options) => bench_encode(&options),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weir-bench: {error:#}");
             ExitCode::from(1)
         }
     }
+}
+
+fn bench_encode(options: &EncodeOptions) -> Result<()> {
+    let kinds = if options.kind.is_empty() { &encode::Kind::ALL[..] } else { &options.kind };
+    let mut results: Vec<_> = kinds.iter().map(|kind| (*kind, Vec::new())).collect();
+    for _ in 0..options.runs {
+        for (kind, runs) in &mut results {
+            runs.push(encode::run(*kind, options.records, &options.file)?);
+        }
+    }
+    print!("{}", encode::table(options.records, &results));
+    Ok(())
 }
 
 fn bench_meter(options: &MeterOptions) -> Result<()> {
