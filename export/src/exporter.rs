@@ -7,13 +7,18 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use weir_ipfix::{WEIR, encode::Templates};
+use weir_ipfix::{
+    WEIR,
+    encode::{RecordEncoder, Templates},
+    message::MAX_MESSAGE,
+};
 
 use crate::{
+    channel::{Channel, LINES, Load},
     destination::{Destination, Format, Transport},
-    queue::{Queue, WhenFull},
+    queue::WhenFull,
     sender::{SendCounters, Sender},
-    sink::{ExportSink, Message, SinkCounters},
+    sink::{ExportSink, SinkCounters},
 };
 
 /// Settings of the exporting process.
@@ -27,8 +32,8 @@ pub struct ExporterConfig {
     pub enterprise: u32,
     /// Most octets of a message over UDP: the path MTU less the headers below.
     pub max_datagram: usize,
-    /// Messages that may wait for a destination.
-    pub queue_messages: usize,
+    /// Octets of messages that may wait for a destination: at least [`MIN_QUEUE`] messages, whatever they take.
+    pub queue_octets: usize,
     /// What becomes of a message that finds its queue full.
     pub when_full: WhenFull,
 }
@@ -42,14 +47,43 @@ impl Default for ExporterConfig {
             // 1,280 octets, which every IPv6 path carries, are too careful for a station in the same network; 1,400 leave
             // room for a tunnel on an Ethernet path.
             max_datagram: 1400,
-            queue_messages: 256,
+            // Enough for a destination to stand still for some milliseconds, little enough for a processor's cache.
+            queue_octets: 4 << 20,
             when_full: WhenFull::Wait,
         }
     }
 }
 
-/// Octets of a message over streams and in files: large enough that headers do not matter, small enough for a queue.
-const STREAM_MESSAGE: usize = 32 * 1024;
+/// Fewest messages that may wait for a destination.
+pub const MIN_QUEUE: usize = 4;
+
+impl ExporterConfig {
+    /// Octets of memory that the exporting process with so many workers holds at most: messages under construction, those
+    /// in queues and those on their way to the system. All are used again and again, and none is given back. Templates,
+    /// of which there are few, are not in it, nor what one JSON line has beyond 64 KiB.
+    #[must_use]
+    pub fn memory(&self, workers: usize) -> usize {
+        let of = |destination| {
+            let load = self.load(destination);
+            Channel::memory(load, self.messages(load), workers)
+        };
+        self.destinations.iter().map(of).sum::<usize>() + workers * RecordEncoder::MEMORY
+    }
+
+    fn load(&self, destination: &Destination) -> Load {
+        match (destination.format, &destination.transport) {
+            (Format::Json, _) => Load::Lines,
+            (Format::Ipfix, Transport::Udp(_)) => Load::Ipfix(self.max_datagram),
+            // As long as can be: fewer headers, fewer hands for each record.
+            (Format::Ipfix, _) => Load::Ipfix(MAX_MESSAGE),
+        }
+    }
+
+    /// Messages that may wait.
+    fn messages(&self, load: Load) -> usize {
+        (self.queue_octets / load.memory()).max(MIN_QUEUE)
+    }
+}
 
 /// A destination that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +120,7 @@ pub struct Exporter {
 #[derive(Debug)]
 struct Running {
     destination: Destination,
-    max_message: usize,
-    queue: Arc<Queue<Message>>,
+    channel: Arc<Channel>,
     thread: JoinHandle<(Sender, io::Result<()>)>,
 }
 
@@ -103,13 +136,12 @@ impl Exporter {
         let mut exporter = Self { templates: templates.clone(), when_full: config.when_full, running: Vec::new() };
         for destination in &config.destinations {
             let failed = |error| StartError { destination: destination.clone(), error };
-            let Destination { format, transport } = destination.clone();
-            let is_udp = matches!(transport, Transport::Udp(_));
-            let max_message = if is_udp { config.max_datagram } else { STREAM_MESSAGE };
-            let mut sender =
-                Sender::open(transport, format, templates.clone(), max_message, config.domain).map_err(failed)?;
-            let queue = Arc::new(Queue::new(config.queue_messages));
-            let receiver = queue.clone();
+            let transport = destination.transport.clone();
+            let load = config.load(destination);
+            let max_message = if let Load::Ipfix(octets) = load { octets } else { LINES };
+            let mut sender = Sender::open(transport, templates.clone(), max_message, config.domain).map_err(failed)?;
+            let channel = Arc::new(Channel::new(load, config.messages(load)));
+            let receiver = channel.clone();
             let thread = thread::Builder::new()
                 .name("export".into())
                 .spawn(move || {
@@ -117,7 +149,7 @@ impl Exporter {
                     (sender, result)
                 })
                 .map_err(failed)?;
-            exporter.running.push(Running { destination: destination.clone(), max_message, queue, thread });
+            exporter.running.push(Running { destination: destination.clone(), channel, thread });
         }
         Ok(exporter)
     }
@@ -125,10 +157,7 @@ impl Exporter {
     /// A sink for one worker.
     #[must_use]
     pub fn sink(&self) -> ExportSink {
-        let of = |format: Format| self.running.iter().filter(move |r| r.destination.format == format);
-        let ipfix: Vec<_> = of(Format::Ipfix).map(|r| (r.max_message, r.queue.clone())).collect();
-        let json: Vec<_> = of(Format::Json).map(|r| r.queue.clone()).collect();
-        ExportSink::new(self.templates.clone(), &ipfix, &json, self.when_full)
+        ExportSink::new(self.templates.clone(), self.running.iter().map(|r| &r.channel), self.when_full)
     }
 
     /// Ends: hands over what the sinks still hold, waits until all is sent or given up.
@@ -138,11 +167,11 @@ impl Exporter {
         for sink in sinks {
             counters.add(&sink.finish());
         }
-        self.running.iter().for_each(|r| r.queue.close());
+        self.running.iter().for_each(|r| r.channel.queue.close());
         let reports = std::mem::take(&mut self.running).into_iter().map(|running| {
             let (mut sender, result) = running.thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause));
             // A worker may have pushed while the sender gave up.
-            sender.give_up(&running.queue);
+            sender.give_up(&running.channel);
             DestinationReport {
                 destination: running.destination,
                 counters: sender.counters,
@@ -156,6 +185,6 @@ impl Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        self.running.iter().for_each(|r| r.queue.close());
+        self.running.iter().for_each(|r| r.channel.queue.close());
     }
 }

@@ -3,17 +3,20 @@
 //!
 //! ```text
 //!   worker ─► ExportSink: encodes at once ─► full message ─► bounded queue of each destination ─► its thread ─► wire
-//!                                            (bytes, shared)                                        numbers, sends
+//!                              ▲                                                     numbers, sends, gives back │
+//!                              └───────────────────────────────── memory of messages ◄─────────────────────────┘
 //! ```
 //!
-//! Messages, not records, travel between threads; several destinations share one body without a copy, and each numbers its
-//! own messages, so that a gap in the sequence is just what this destination was not given. Templates are announced at the
-//! beginning of every transport session and, over UDP, again every [`TEMPLATE_REFRESH`].
+//! Messages, not records, travel between threads. Each destination has messages of its own, encoded into memory that it
+//! gives back when they are sent, and numbers them, so that a gap in the sequence is just what this destination was not
+//! given. Templates are announced at the beginning of every transport session and, over UDP, again every
+//! [`TEMPLATE_REFRESH`]. [`ExporterConfig::memory`] says how much all that takes at most.
 //!
 //! A full queue holds up an offline run, which loses nothing ([`WhenFull::Wait`]), and costs a live one the message, which
 //! is counted ([`WhenFull::Drop`]).
 #![forbid(unsafe_code)]
 
+mod channel;
 mod destination;
 mod exporter;
 mod queue;
@@ -21,7 +24,7 @@ mod sender;
 mod sink;
 
 pub use destination::{Destination, DestinationError, Format, Transport};
-pub use exporter::{DestinationReport, Exporter, ExporterConfig, StartError};
+pub use exporter::{DestinationReport, Exporter, ExporterConfig, MIN_QUEUE, StartError};
 pub use queue::WhenFull;
 pub use sender::{SendCounters, TEMPLATE_REFRESH};
 pub use sink::{ExportSink, SinkCounters};

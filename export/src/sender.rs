@@ -15,9 +15,9 @@ use weir_ipfix::{
 };
 
 use crate::{
-    destination::{Format, Transport},
-    queue::Queue,
-    sink::Message,
+    channel::{Channel, Message},
+    destination::Transport,
+    queue::BATCH,
 };
 
 /// How often templates are announced again over UDP (RFC 7011 section 8.4 leaves it to the exporter).
@@ -64,7 +64,6 @@ enum Way {
 #[derive(Debug)]
 pub(crate) struct Sender {
     transport: Transport,
-    format: Format,
     way: Way,
     templates: Arc<Templates>,
     max_message: usize,
@@ -84,17 +83,10 @@ impl Sender {
     /// # Errors
     ///
     /// If the file cannot be made, the name not be resolved, the connection not be made.
-    pub fn open(
-        transport: Transport,
-        format: Format,
-        templates: Arc<Templates>,
-        max_message: usize,
-        domain: u32,
-    ) -> io::Result<Self> {
+    pub fn open(transport: Transport, templates: Arc<Templates>, max_message: usize, domain: u32) -> io::Result<Self> {
         let way = connect(&transport)?;
         Ok(Self {
             transport,
-            format,
             way,
             templates,
             max_message,
@@ -109,105 +101,158 @@ impl Sender {
 
     /// Sends until the queue is closed and empty. An error that cannot be mended ends it: the queue is closed, what is
     /// still in it is counted as not sent.
-    pub fn run(&mut self, queue: &Queue<Message>) -> io::Result<()> {
+    pub fn run(&mut self, channel: &Channel) -> io::Result<()> {
         let mut result = Ok(());
-        while result.is_ok() && !queue.is_finished() {
-            let Some(message) = queue.pop(TEMPLATE_REFRESH) else { continue };
-            result = self.deliver(&message);
+        let mut batch = Vec::with_capacity(BATCH);
+        while result.is_ok() && !channel.queue.is_finished() {
+            channel.queue.pop_batch(&mut batch, TEMPLATE_REFRESH);
+            result = self.deliver(&mut batch);
+            channel.recycle(batch.drain(..));
         }
         result = result.and_then(|()| self.flush());
-        self.give_up(queue);
+        self.give_up(channel);
         result
     }
 
     /// Closes the queue; what is still in it is not sent.
-    pub fn give_up(&mut self, queue: &Queue<Message>) {
-        queue.close();
-        while let Some(message) = queue.pop(Duration::ZERO) {
-            self.counters.records_not_sent += u64::from(message.records);
+    pub fn give_up(&mut self, channel: &Channel) {
+        channel.queue.close();
+        let mut batch = Vec::new();
+        while !channel.queue.is_finished() {
+            channel.queue.pop_batch(&mut batch, Duration::ZERO);
+            self.not_sent(&batch);
+            batch.clear();
         }
     }
 
-    fn deliver(&mut self, message: &Message) -> io::Result<()> {
-        let sent = self.send_message(message).or_else(|error| match self.way {
-            Way::Tcp(_) => self.reconnect(error).and_then(|()| self.send_message(message)),
-            _ => Err(error),
-        });
-        match &sent {
-            Ok(true) => {
-                self.counters.messages_sent += 1;
-                self.counters.records_sent += u64::from(message.records);
+    fn deliver(&mut self, batch: &mut [Message]) -> io::Result<()> {
+        if matches!(self.way, Way::Udp(_)) {
+            batch.iter_mut().for_each(|message| self.send_datagram(message));
+            return Ok(());
+        }
+        let mut left = batch;
+        let mut is_new_session = false;
+        while !left.is_empty() {
+            let (written, result) = self.write_batch(left);
+            let (sent, rest) = left.split_at_mut(written);
+            self.sent(sent);
+            left = rest;
+            let Err(error) = result else { continue };
+            // A connection that takes nothing though it is new will not take it next time.
+            let is_hopeless = is_new_session && written == 0;
+            let mended = match self.way {
+                Way::Tcp(_) if !is_hopeless => self.reconnect(error),
+                _ => Err(error),
+            };
+            if mended.is_err() {
+                self.not_sent(left);
+                return mended;
             }
-            Ok(false) | Err(_) => self.counters.records_not_sent += u64::from(message.records),
+            is_new_session = true;
         }
-        sent.map(drop)
+        Ok(())
     }
 
-    /// False if a datagram was refused: the next one may be taken.
-    fn send_message(&mut self, message: &Message) -> io::Result<bool> {
-        if self.format == Format::Json {
-            return self.write(&[], &message.body).map(|()| true);
+    fn sent(&mut self, messages: &[Message]) {
+        self.counters.messages_sent += messages.len() as u64;
+        self.counters.records_sent += messages.iter().map(|m| u64::from(m.records())).sum::<u64>();
+    }
+
+    fn not_sent(&mut self, messages: &[Message]) {
+        self.counters.records_not_sent += messages.iter().map(|m| u64::from(m.records())).sum::<u64>();
+    }
+
+    /// Writes messages one behind the other, with one call if the system takes them all: how many were written whole.
+    fn write_batch(&mut self, batch: &mut [Message]) -> (usize, io::Result<()>) {
+        let templates = batch.iter().map(Message::templates).max().unwrap_or(0);
+        if self.announced < templates
+            && let Err(error) = self.announce().map(drop)
+        {
+            return (0, Err(error));
         }
-        let is_udp = matches!(self.way, Way::Udp(_));
-        if is_udp && self.announced > 0 && self.announced_at.elapsed() >= TEMPLATE_REFRESH {
+        let now = now();
+        batch.iter_mut().for_each(|message| self.number(message, now));
+        let mut slices = [IoSlice::new(&[]); BATCH];
+        for (slice, message) in slices.iter_mut().zip(&*batch) {
+            *slice = IoSlice::new(message.octets());
+        }
+        let count = batch.len().min(BATCH);
+        let slices = slices.get_mut(..count).unwrap_or_default();
+        let (mut octets, result) = self.way.write(slices);
+        self.counters.octets_sent += octets as u64;
+        let is_whole = |message: &&Message| {
+            let len = message.octets().len();
+            let is_whole = len <= octets;
+            octets = octets.saturating_sub(len);
+            is_whole
+        };
+        (batch.iter().take(count).take_while(is_whole).count(), result)
+    }
+
+    /// The number counts what was given to the transport session; a refused datagram is a gap that the collector sees.
+    fn number(&mut self, message: &mut Message, export_time: u32) {
+        if let Message::Ipfix { buffer, .. } = message {
+            buffer.number(export_time, self.sequence_number, self.domain);
+            self.sequence_number = self.sequence_number.wrapping_add(buffer.records());
+        }
+    }
+
+    /// A datagram that is refused is lost: the next one may be taken.
+    fn send_datagram(&mut self, message: &mut Message) {
+        if self.announced > 0 && self.announced_at.elapsed() >= TEMPLATE_REFRESH {
             self.announced = 0;
         }
-        if self.announced < message.templates {
-            let templates = self.templates.from(self.announced);
-            if self.announced == 0 {
-                self.announced_at = Instant::now();
-            }
-            for body in template_bodies(&templates, self.max_message) {
-                if !self.send_body(&body)? {
-                    // Without its templates the data would be of no use; the next message tries again.
-                    return Ok(false);
-                }
-            }
-            self.announced += templates.len();
-            self.counters.templates_sent += templates.len() as u64;
+        // Without its templates the data would be of no use; the next message tries again.
+        let is_announced = self.announced >= message.templates() || matches!(self.announce(), Ok(true));
+        if is_announced {
+            self.number(message, now());
         }
-        let sent = self.send_body(&message.body)?;
-        // The number counts what was given to the transport session; a refused datagram is a gap that the collector sees.
-        self.sequence_number = self.sequence_number.wrapping_add(message.records);
-        Ok(sent)
+        if is_announced && self.send(message.octets()) {
+            self.sent(std::slice::from_ref(message));
+        } else {
+            self.not_sent(std::slice::from_ref(message));
+        }
     }
 
-    fn send_body(&mut self, body: &[u8]) -> io::Result<bool> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let header = Header {
-            length: u16::try_from(HEADER_LEN + body.len()).unwrap_or(u16::MAX),
-            export_time: u32::try_from(now.as_secs()).unwrap_or(u32::MAX),
-            sequence_number: self.sequence_number,
-            domain: self.domain,
-        };
-        let mut written = self.write(&header.to_bytes(), body);
-        if written.is_err() && matches!(self.way, Way::Udp(_)) {
-            // The system tells with this call what became of an earlier datagram; this one was not sent.
-            written = self.write(&header.to_bytes(), body);
+    /// Announces the templates that are new to this transport session. False if a datagram was refused.
+    fn announce(&mut self) -> io::Result<bool> {
+        let templates = self.templates.from(self.announced);
+        if self.announced == 0 {
+            self.announced_at = Instant::now();
         }
-        match written {
-            Ok(()) => Ok(true),
-            // Nobody listens there, or the buffers are full: over UDP that is the datagram's loss.
-            Err(error) if matches!(self.way, Way::Udp(_)) => {
+        for body in template_bodies(&templates, self.max_message) {
+            let length = u16::try_from(HEADER_LEN + body.len()).unwrap_or(u16::MAX);
+            let (export_time, sequence_number, domain) = (now(), self.sequence_number, self.domain);
+            let header = Header { length, export_time, sequence_number, domain }.to_bytes();
+            let message = [&header, &body[..]].concat();
+            if !matches!(self.way, Way::Udp(_)) {
+                let (octets, result) = self.way.write(&mut [IoSlice::new(&message)]);
+                self.counters.octets_sent += octets as u64;
+                result?;
+            } else if !self.send(&message) {
+                return Ok(false);
+            }
+        }
+        self.announced += templates.len();
+        self.counters.templates_sent += templates.len() as u64;
+        Ok(true)
+    }
+
+    /// Sends a datagram. False if the system refused it: nobody listens there, or the buffers are full.
+    fn send(&mut self, datagram: &[u8]) -> bool {
+        let Way::Udp(socket) = &self.way else { return false };
+        // If it fails, the system tells what became of an earlier datagram; this one was not sent.
+        match socket.send(datagram).or_else(|_| socket.send(datagram)) {
+            Ok(octets) => {
+                self.counters.octets_sent += octets as u64;
+                true
+            }
+            Err(error) => {
                 self.counters.send_errors += 1;
                 self.refusal = Some(error);
-                Ok(false)
+                false
             }
-            Err(error) => Err(error),
         }
-    }
-
-    fn write(&mut self, header: &[u8], body: &[u8]) -> io::Result<()> {
-        match &mut self.way {
-            Way::Udp(socket) => {
-                socket.send(&[header, body].concat())?;
-            }
-            Way::Tcp(stream) => write_all(stream, header, body)?,
-            Way::File(file) => write_all(file, header, body)?,
-            Way::Stdout => write_all(&mut io::stdout().lock(), header, body)?,
-        }
-        self.counters.octets_sent += (header.len() + body.len()) as u64;
-        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -239,6 +284,18 @@ impl Sender {
             }
         }
         Err(error)
+    }
+}
+
+impl Way {
+    /// Writes all slices to a stream: how many octets it took.
+    fn write(&mut self, slices: &mut [IoSlice<'_>]) -> (usize, io::Result<()>) {
+        match self {
+            Self::File(file) => write_all(file, slices),
+            Self::Stdout => write_all(&mut io::stdout().lock(), slices),
+            Self::Tcp(stream) => write_all(stream, slices),
+            Self::Udp(_) => (0, Err(io::ErrorKind::Unsupported.into())),
+        }
     }
 }
 
@@ -278,15 +335,26 @@ fn connect_tcp(address: &str) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// Writes header and body, with one call where the system takes both.
-fn write_all(writer: &mut impl Write, header: &[u8], body: &[u8]) -> io::Result<()> {
-    let written = match writer.write_vectored(&[IoSlice::new(header), IoSlice::new(body)]) {
-        Ok(written) => written,
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-        Err(error) => return Err(error),
-    };
-    if written < header.len() {
-        writer.write_all(header.get(written..).unwrap_or_default())?;
+/// Seconds since 1970.
+fn now() -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(now.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// Writes all slices, with one call if the system takes them: how many octets it took.
+fn write_all(writer: &mut impl Write, slices: &mut [IoSlice<'_>]) -> (usize, io::Result<()>) {
+    let mut left = slices;
+    let mut octets = 0;
+    while !left.is_empty() {
+        match writer.write_vectored(left) {
+            Ok(0) => return (octets, Err(io::ErrorKind::WriteZero.into())),
+            Ok(written) => {
+                octets += written;
+                IoSlice::advance_slices(&mut left, written);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+            Err(error) => return (octets, Err(error)),
+        }
     }
-    writer.write_all(body.get(written.saturating_sub(header.len())..).unwrap_or_default())
+    (octets, Ok(()))
 }

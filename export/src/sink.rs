@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use weir_flow::{FlowRecord, RecordSink};
 use weir_ipfix::{
     encode::{RecordEncoder, Templates},
@@ -11,19 +10,10 @@ use weir_ipfix::{
     message::SetWriter,
 };
 
-use crate::queue::{Queue, WhenFull};
-
-/// Octets of JSON lines that travel together.
-const JSON_CHUNK: usize = 64 * 1024;
-
-/// A message without its header, or a chunk of lines, on its way to a destination.
-#[derive(Clone, Debug)]
-pub(crate) struct Message {
-    pub body: Bytes,
-    pub records: u32,
-    /// How many templates were known when it was made: as many must be announced before it.
-    pub templates: usize,
-}
+use crate::{
+    channel::{Channel, LINES, Load, Message},
+    queue::WhenFull,
+};
 
 weir_flow::counters! {
     /// What one worker's sink did.
@@ -41,70 +31,72 @@ weir_flow::counters! {
     }
 }
 
-/// Messages of one size, for the destinations that take them.
+/// IPFIX messages for one destination.
 #[derive(Debug)]
 struct Stream {
     writer: SetWriter,
-    queues: Vec<Arc<Queue<Message>>>,
+    max_message: usize,
+    channel: Arc<Channel>,
 }
 
-/// Lines, for the destinations that take them.
+/// Lines for the destinations that take them.
 #[derive(Debug)]
 struct Lines {
-    chunk: Vec<u8>,
+    text: Vec<u8>,
     records: u32,
-    queues: Vec<Arc<Queue<Message>>>,
+    first: Arc<Channel>,
+    /// Those that get a copy.
+    others: Vec<Arc<Channel>>,
+}
+
+/// What all of a sink's destinations have in common.
+#[derive(Debug)]
+struct Common {
+    encoder: RecordEncoder,
+    templates: Arc<Templates>,
+    when_full: WhenFull,
+    counters: SinkCounters,
 }
 
 /// The sink of one worker. Whoever ends the worker calls [`ExportSink::finish`].
 #[derive(Debug)]
 pub struct ExportSink {
-    encoder: RecordEncoder,
-    templates: Arc<Templates>,
-    scratch: Vec<u8>,
+    common: Common,
     streams: Vec<Stream>,
     lines: Option<Lines>,
-    when_full: WhenFull,
-    counters: SinkCounters,
 }
 
 impl ExportSink {
-    /// A sink for these queues: of IPFIX messages, each with the most octets of a message, and of lines.
-    pub(crate) fn new(
+    /// A sink for these channels.
+    pub(crate) fn new<'a>(
         templates: Arc<Templates>,
-        ipfix: &[(usize, Arc<Queue<Message>>)],
-        json: &[Arc<Queue<Message>>],
+        channels: impl Iterator<Item = &'a Arc<Channel>>,
         when_full: WhenFull,
     ) -> Self {
-        let mut streams: Vec<(usize, Stream)> = Vec::new();
-        for (max_message, queue) in ipfix {
-            match streams.iter_mut().find(|s| s.0 == *max_message) {
-                Some((_, stream)) => stream.queues.push(queue.clone()),
-                None => {
-                    let stream = Stream { writer: SetWriter::new(*max_message), queues: vec![queue.clone()] };
-                    streams.push((*max_message, stream));
+        let (mut streams, mut lines) = (Vec::new(), None::<Lines>);
+        for channel in channels.cloned() {
+            match (channel.load, &mut lines) {
+                (Load::Ipfix(max_message), _) => {
+                    streams.push(Stream { writer: SetWriter::new(max_message), max_message, channel });
+                }
+                (Load::Lines, Some(lines)) => lines.others.push(channel),
+                (Load::Lines, lines) => {
+                    *lines = Some(Lines { text: channel.lines(), records: 0, first: channel, others: Vec::new() });
                 }
             }
         }
-        Self {
-            encoder: RecordEncoder::new(templates.clone()),
-            templates,
-            scratch: Vec::with_capacity(4096),
-            streams: streams.into_iter().map(|s| s.1).collect(),
-            lines: (!json.is_empty()).then(|| Lines { chunk: Vec::new(), records: 0, queues: json.to_vec() }),
-            when_full,
-            counters: SinkCounters::default(),
-        }
+        let encoder = RecordEncoder::new(templates.clone());
+        let common = Common { encoder, templates, when_full, counters: SinkCounters::default() };
+        Self { common, streams, lines }
     }
 
     /// Hands over what is not full yet.
     pub fn flush(&mut self) {
-        let Self { streams, lines, templates, when_full, counters, .. } = self;
-        for stream in streams {
-            stream.hand_over(templates, *when_full, counters);
+        for stream in &mut self.streams {
+            stream.hand_over(&mut self.common);
         }
-        if let Some(lines) = lines {
-            lines.hand_over(*when_full, counters);
+        if let Some(lines) = &mut self.lines {
+            lines.hand_over(&mut self.common);
         }
     }
 
@@ -112,85 +104,78 @@ impl ExportSink {
     #[must_use]
     pub fn finish(mut self) -> SinkCounters {
         self.flush();
-        self.counters
+        self.common.counters
     }
 }
 
 impl RecordSink for ExportSink {
     fn record(&mut self, record: &FlowRecord<'_>) {
-        let Self { encoder, templates, scratch, streams, lines, when_full, counters } = self;
-        counters.records += 1;
+        let Self { common, streams, lines } = self;
+        common.counters.records += 1;
+        for stream in streams {
+            if let Err(octets) = common.encoder.append(record, &mut stream.writer) {
+                stream.does_not_fit(record, octets, common);
+            }
+        }
         if let Some(lines) = lines {
-            json::write_line(record, &mut lines.chunk);
+            json::write_line(record, &mut lines.text);
             lines.records += 1;
-            if lines.chunk.len() >= JSON_CHUNK {
-                lines.hand_over(*when_full, counters);
-            }
-        }
-        if streams.is_empty() {
-            return;
-        }
-        scratch.clear();
-        let id = encoder.encode(record, scratch);
-        for stream in streams.iter_mut() {
-            if scratch.len() <= stream.writer.max_record() {
-                stream.push(id, scratch, templates, *when_full, counters);
-                continue;
-            }
-            let mut bare = Vec::new();
-            let id = encoder.encode(&FlowRecord { app: None, ..*record }, &mut bare);
-            if bare.len() <= stream.writer.max_record() {
-                counters.records_without_fields += 1;
-                stream.push(id, &bare, templates, *when_full, counters);
-            } else {
-                counters.records_dropped_size += 1;
+            if lines.text.len() >= LINES {
+                lines.hand_over(common);
             }
         }
     }
 }
 
 impl Stream {
-    fn push(
-        &mut self,
-        id: u16,
-        record: &[u8],
-        templates: &Templates,
-        when_full: WhenFull,
-        counters: &mut SinkCounters,
-    ) {
-        if !self.writer.push(id, record) {
-            self.hand_over(templates, when_full, counters);
-            // It fits into an empty message: that was asked before.
-            self.writer.push(id, record);
+    /// Takes a record that has so many octets and does not fit into what is left of the message: in the next one, or
+    /// without its application fields if it fits into none.
+    #[cold]
+    fn does_not_fit(&mut self, record: &FlowRecord<'_>, octets: usize, common: &mut Common) {
+        let bare = FlowRecord { app: None, ..*record };
+        let is_too_long = octets > self.writer.max_record();
+        let record = if is_too_long { &bare } else { record };
+        let mut is_written = is_too_long && common.encoder.append(record, &mut self.writer).is_ok();
+        if !is_written {
+            self.hand_over(common);
+            is_written = common.encoder.append(record, &mut self.writer).is_ok();
         }
+        common.counters.records_without_fields += u64::from(is_too_long && is_written);
+        common.counters.records_dropped_size += u64::from(!is_written);
     }
 
-    fn hand_over(&mut self, templates: &Templates, when_full: WhenFull, counters: &mut SinkCounters) {
+    fn hand_over(&mut self, common: &mut Common) {
         if self.writer.is_empty() {
             return;
         }
-        let (body, records) = self.writer.take();
-        let message = Message { body: body.into(), records, templates: templates.count() };
-        hand_to(&self.queues, message, when_full, counters);
+        let message = Message::Ipfix { buffer: self.writer.finish(), templates: common.templates.count() };
+        common.push(&self.channel, message);
+        self.writer.begin(self.channel.buffer(self.max_message));
     }
 }
 
 impl Lines {
-    fn hand_over(&mut self, when_full: WhenFull, counters: &mut SinkCounters) {
-        if self.chunk.is_empty() {
+    fn hand_over(&mut self, common: &mut Common) {
+        if self.text.is_empty() {
             return;
         }
-        let body = std::mem::take(&mut self.chunk).into();
-        let message = Message { body, records: std::mem::take(&mut self.records), templates: 0 };
-        hand_to(&self.queues, message, when_full, counters);
+        let records = std::mem::take(&mut self.records);
+        for channel in &self.others {
+            let mut text = channel.lines();
+            text.extend_from_slice(&self.text);
+            common.push(channel, Message::Lines { text, records });
+        }
+        common.push(&self.first, Message::Lines { text: std::mem::take(&mut self.text), records });
+        self.text = self.first.lines();
     }
 }
 
-fn hand_to(queues: &[Arc<Queue<Message>>], message: Message, when_full: WhenFull, counters: &mut SinkCounters) {
-    for queue in queues {
-        match queue.push(message.clone(), when_full) {
-            Ok(()) => counters.records_queued += u64::from(message.records),
-            Err(_) => counters.records_dropped_queue += u64::from(message.records),
+impl Common {
+    fn push(&mut self, channel: &Channel, message: Message) {
+        let records = u64::from(message.records());
+        match channel.push(message, self.when_full) {
+            Ok(()) => self.counters.records_queued += records,
+            Err(()) => self.counters.records_dropped_queue += records,
         }
     }
 }

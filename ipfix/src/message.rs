@@ -15,10 +15,13 @@
 //! +-------------------------------+-------------------------------+  256 and above: data of that template
 //! ```
 //!
-//! A [`SetWriter`] fills the body of a message; the header is made apart ([`Header::to_bytes`]), because one body goes to
-//! several destinations, each of which counts for itself.
+//! A [`SetWriter`] fills the body of a message in a [`Buffer`], leaving room for the header, which whoever sends it writes
+//! ([`Buffer::number`]): records are counted in the order in which messages are sent.
 
-use crate::{Template, encode::write_specifier};
+use crate::{
+    Template,
+    encode::{Cursor, WINDOW, specifier},
+};
 
 /// Octets of the message header.
 pub const HEADER_LEN: usize = 16;
@@ -62,64 +65,148 @@ impl Header {
     }
 }
 
-/// Writes the body of one message: data sets, one after the other.
-#[derive(Debug)]
-pub struct SetWriter {
-    body: Vec<u8>,
-    max_len: usize,
-    /// Where the open set begins, and its ID.
-    open: Option<(usize, u16)>,
+/// Memory of one message, and the message in it, its header included.
+///
+/// One is made for each message that may be under way at a time, and used again and again.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    /// Room for the longest message, and behind it for a window; nothing if the buffer was left empty-handed.
+    octets: Box<[u8]>,
+    len: usize,
     records: u32,
 }
 
-impl SetWriter {
-    /// An empty body of at most `max_message` octets, header included; at least 512, at most [`MAX_MESSAGE`].
+impl Buffer {
+    /// An empty message of at most `max_message` octets, header included; at least 512, at most [`MAX_MESSAGE`].
     #[must_use]
     pub fn new(max_message: usize) -> Self {
-        let max_len = max_message.clamp(512, MAX_MESSAGE) - HEADER_LEN;
-        Self { body: Vec::with_capacity(max_len), max_len, open: None, records: 0 }
+        Self { octets: vec![0; Self::memory(max_message)].into(), len: HEADER_LEN, records: 0 }
     }
 
-    /// Whether nothing was written.
+    /// Octets of memory that a buffer for such messages takes.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.body.is_empty()
+    pub const fn memory(max_message: usize) -> usize {
+        let max_message = if max_message < MIN_MESSAGE { MIN_MESSAGE } else { max_message };
+        let max_message = if max_message > MAX_MESSAGE { MAX_MESSAGE } else { max_message };
+        max_message + SLACK
     }
 
-    /// Most octets that a record can have to fit into an empty body.
+    /// The message with its header, which means nothing before [`Buffer::number`].
+    #[must_use]
+    pub fn message(&self) -> &[u8] {
+        self.octets.get(..self.len).unwrap_or_default()
+    }
+
+    /// Data records in it.
+    #[must_use]
+    pub const fn records(&self) -> u32 {
+        self.records
+    }
+
+    /// Writes the header: all but the length is the caller's.
+    pub fn number(&mut self, export_time: u32, sequence_number: u32, domain: u32) {
+        let length = u16::try_from(self.len).unwrap_or(u16::MAX);
+        if let Some(place) = self.octets.first_chunk_mut() {
+            *place = Header { length, export_time, sequence_number, domain }.to_bytes();
+        }
+    }
+
+    const fn max_len(&self) -> usize {
+        self.octets.len().saturating_sub(SLACK)
+    }
+}
+
+/// Fewest octets that the longest message must be allowed to have.
+const MIN_MESSAGE: usize = 512;
+/// Octets of a buffer behind the longest message: a window that begins within the message ends within the buffer.
+const SLACK: usize = SET_HEADER_LEN + WINDOW;
+
+/// Writes one message: data sets, one after the other.
+#[derive(Debug)]
+pub struct SetWriter {
+    buffer: Buffer,
+    max_message: usize,
+    /// Where the open set begins, and its ID.
+    open: Option<(usize, u16)>,
+}
+
+impl SetWriter {
+    /// An empty message of at most `max_message` octets, header included; at least 512, at most [`MAX_MESSAGE`].
+    #[must_use]
+    pub fn new(max_message: usize) -> Self {
+        Self { buffer: Buffer::new(max_message), max_message, open: None }
+    }
+
+    /// Whether no record was written.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.buffer.records == 0
+    }
+
+    /// Most octets that a record can have to fit into an empty message.
     #[must_use]
     pub const fn max_record(&self) -> usize {
-        self.max_len - SET_HEADER_LEN
+        Buffer::memory(self.max_message) - SLACK - HEADER_LEN - SET_HEADER_LEN
     }
 
     /// Appends a data record. False, and nothing changed, if it does not fit any more.
     pub fn push(&mut self, template_id: u16, record: &[u8]) -> bool {
-        let same_set = self.open.is_some_and(|(_, id)| id == template_id);
-        let needed = record.len() + if same_set { 0 } else { SET_HEADER_LEN };
-        if self.body.len() + needed > self.max_len {
-            return false;
+        self.write(template_id, |out| out.extend(record)).is_ok()
+    }
+
+    /// Appends what `write` writes as one data record.
+    ///
+    /// # Errors
+    ///
+    /// If it does not fit any more: how many octets it has. Nothing has changed.
+    pub(crate) fn write(&mut self, template_id: u16, write: impl FnOnce(&mut Cursor<'_>)) -> Result<(), usize> {
+        let is_new = self.open.is_none_or(|(_, id)| id != template_id);
+        let start = self.buffer.len + if is_new { SET_HEADER_LEN } else { 0 };
+        let max_len = self.buffer.max_len();
+        let mut cursor = Cursor::new(&mut self.buffer.octets, start);
+        write(&mut cursor);
+        let end = cursor.at();
+        if end > max_len {
+            return Err(end - start);
         }
-        if !same_set {
+        if is_new {
             self.close_set();
-            self.open = Some((self.body.len(), template_id));
-            self.body.extend(template_id.to_be_bytes());
-            self.body.extend([0, 0]);
+            self.open = Some((self.buffer.len, template_id));
         }
-        self.body.extend_from_slice(record);
-        self.records += 1;
-        true
+        self.buffer.len = end;
+        self.buffer.records += 1;
+        Ok(())
     }
 
-    /// Takes the body and the number of its records; the writer is empty afterwards.
-    pub fn take(&mut self) -> (Vec<u8>, u32) {
+    /// Takes the message. Until [`SetWriter::begin`] gives memory for another, no record fits.
+    pub fn finish(&mut self) -> Buffer {
         self.close_set();
-        let body = std::mem::replace(&mut self.body, Vec::with_capacity(self.max_len));
-        (body, std::mem::take(&mut self.records))
+        std::mem::take(&mut self.buffer)
     }
 
+    /// Begins an empty message in this memory; if that is of another size, in new memory.
+    pub fn begin(&mut self, buffer: Buffer) {
+        let is_ours = buffer.octets.len() == Buffer::memory(self.max_message);
+        let octets = if is_ours { buffer.octets } else { Buffer::new(self.max_message).octets };
+        self.buffer = Buffer { octets, len: HEADER_LEN, records: 0 };
+    }
+
+    /// Takes a copy of the message without its header, and the number of its records; the writer is empty afterwards.
+    pub fn take(&mut self) -> (Vec<u8>, u32) {
+        let buffer = self.finish();
+        let taken = (buffer.message().get(HEADER_LEN..).unwrap_or_default().to_vec(), buffer.records);
+        self.begin(buffer);
+        taken
+    }
+
+    /// Writes the header of the open set, now that its length is known.
     fn close_set(&mut self) {
-        if let Some((start, _)) = self.open.take() {
-            patch_length(&mut self.body, start);
+        if let Some((start, id)) = self.open.take() {
+            let length = u16::try_from(self.buffer.len - start).unwrap_or(u16::MAX);
+            let [[a, b], [c, d]] = [id.to_be_bytes(), length.to_be_bytes()];
+            if let Some(place) = self.buffer.octets.get_mut(start..start + SET_HEADER_LEN) {
+                place.copy_from_slice(&[a, b, c, d]);
+            }
         }
     }
 }
@@ -127,7 +214,7 @@ impl SetWriter {
 /// Bodies of messages that announce `templates`, each at most `max_message` octets with its header.
 #[must_use]
 pub fn template_bodies(templates: &[Template], max_message: usize) -> Vec<Vec<u8>> {
-    let max_len = max_message.clamp(512, MAX_MESSAGE) - HEADER_LEN;
+    let max_len = max_message.clamp(MIN_MESSAGE, MAX_MESSAGE) - HEADER_LEN;
     let mut bodies: Vec<Vec<u8>> = Vec::new();
     for template in templates {
         let mut encoded = Vec::new();
@@ -137,7 +224,8 @@ pub fn template_bodies(templates: &[Template], max_message: usize) -> Vec<Vec<u8
             encoded.extend(template.scope_count.to_be_bytes());
         }
         for field in &template.fields {
-            write_specifier(*field, &mut encoded);
+            let (octets, len) = specifier(*field);
+            encoded.extend(octets.iter().take(len));
         }
         let set = if template.scope_count > 0 { OPTIONS_TEMPLATE_SET } else { TEMPLATE_SET };
         match bodies.last_mut() {

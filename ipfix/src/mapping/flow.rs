@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use weir_flow::{Counters, EndReason, ExtraElement, FlowRecord, IpVersion, Timestamp, Value, app::AppFields, protocol};
 
-use crate::{AbstractType, Element};
+use crate::{AbstractType, Element, VARIABLE, encode::Window};
 
 /// A flow record while it is decoded.
 #[derive(Clone, Debug, Default)]
@@ -169,7 +169,61 @@ macro_rules! rows {
     };
 }
 
-rows! {
+/// The table of what is written, and the same as code without a loop, in which each row's type is known to the compiler.
+macro_rules! written_rows {
+    ($(#[$doc:meta])* $table:ident: $($name:literal $enterprise:literal / $id:literal $kind:ident, $get:expr, $set:expr;)*) => {
+        rows! { $(#[$doc])* $table: $($name $enterprise / $id $kind, $get, $set;)* }
+
+        /// Writes the values of all rows that the record has, in the order of the table.
+        pub(crate) fn write(record: &FlowRecord<'_>, out: &mut Window<'_>) {
+            $({
+                let get: Get = $get;
+                if let Some(value) = get(record) {
+                    out.value(AbstractType::$kind, value);
+                }
+            })*
+        }
+    };
+}
+
+/// Number of [`shape`]s.
+pub(crate) const SHAPES: usize = 1 << 9;
+
+/// Which rows a record has, in few bits: one for each reason that a row may be missing. Records of one shape have the same
+/// rows of [`ROWS`], all of fixed length.
+pub(crate) fn shape(record: &FlowRecord<'_>) -> usize {
+    let reasons = [
+        record.key.version == IpVersion::V6,
+        has_ports(record),
+        record.key.protocol == protocol::TCP,
+        is_biflow(record),
+        record.flow_id != 0,
+        record.icmp_type_code.is_some(),
+        record.vlan != 0,
+        record.ingress_interface != 0,
+        record.egress_interface != 0,
+    ];
+    reasons.iter().rev().fold(0, |shape, reason| shape << 1 | usize::from(*reason))
+}
+
+/// Most octets of the values of all rows.
+pub(crate) const MAX_LEN: usize = {
+    let (mut sum, mut row) = (0, 0);
+    while row < ROWS.len() {
+        assert!(ROWS[row].kind.length() != VARIABLE, "a window takes values of fixed length only");
+        sum += ROWS[row].kind.length() as usize;
+        row += 1;
+    }
+    sum
+};
+
+/// The rows that a record has, a bit for each, and the octets of their values. For the first record of a shape.
+pub(crate) fn present(record: &FlowRecord<'_>) -> (u64, usize) {
+    let present = ROWS.iter().enumerate().filter(|(_, row)| (row.get)(record).is_some());
+    present.fold((0, 0), |(rows, len), (bit, row)| (rows | 1 << bit, len + usize::from(row.kind.length())))
+}
+
+written_rows! {
     /// What the exporter writes, in this order, as far as a record has it.
     ROWS:
     "sourceIPv4Address" 0/8 Ipv4Address, |r| v4(r, &r.key.src), |d, v| set_v4(d, v, |d| &mut d.record.key.src);

@@ -56,6 +56,30 @@ macro_rules! rows {
             list: rows!(@list $kind),
             aliases: &[$($alias),*],
         }),*];
+
+        /// The rows whose fields are set, a bit for each.
+        pub(crate) fn present(fields: &weir_flow::app::$fields) -> u64 {
+            let is_set = [$(weir_flow::Field::value(&fields.$field).is_some()),*];
+            is_set.iter().rev().fold(0, |present, is_set| present << 1 | u64::from(*is_set))
+        }
+
+        /// Writes the values of these rows in the order of the table; see [`ROWS`].
+        pub(crate) fn write(
+            fields: &weir_flow::app::$fields,
+            present: u64,
+            out: &mut $crate::encode::Cursor<'_>,
+        ) {
+            $(if present & (1 << const { weir_flow::app::$fields::field(stringify!($field)) }) != 0 {
+                let value = weir_flow::Field::value(&fields.$field);
+                rows!(@write $kind, $element, value, out);
+            })*
+        }
+    };
+    (@write [$kind:ident], $element:expr, $value:ident, $out:ident) => {
+        $out.list($element, $crate::AbstractType::$kind, $value)
+    };
+    (@write $kind:ident, $element:expr, $value:ident, $out:ident) => {
+        $out.value($crate::AbstractType::$kind, $value)
     };
     (@kind [$kind:ident]) => { $crate::AbstractType::$kind };
     (@kind $kind:ident) => { $crate::AbstractType::$kind };
