@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The way of messages from workers to one destination, and the way back of their memory.
 //!
-//! A worker takes memory, fills it, and pushes the message; the sending thread gives the memory back. So a destination has
-//! no more buffers than there can be messages in its queue, in its sender's hands and under construction, and after each
-//! of them was used once nothing is allocated. The buffer given back last is used first: it is the one that the
-//! processor's cache still holds.
+//! A worker fills memory, pushes the message, and takes other memory in its place; the sending thread gives it back. All
+//! memory is made at start: for as many messages as there can be in the queue and in the sender's hands; each worker
+//! brings what it has under construction. So there is always some left to take. The buffer given back last is used first:
+//! it is the one that the processor's cache still holds, and those beyond the need are never touched.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +15,10 @@ use crate::queue::{BATCH, Queue, Refused, WhenFull};
 /// Octets of JSON lines that travel together; the last of them ends beyond.
 pub const LINES: usize = 64 * 1024;
 /// Octets that memory for lines has at most when it is used again.
-const MAX_LINES: usize = 2 * LINES;
+pub const MAX_LINES: usize = 2 * LINES;
+
+/// Workers that a channel is made for; with more of them, the list of spare memory grows.
+const WORKERS: usize = 256;
 
 /// A message, or lines, on the way to a destination.
 #[derive(Debug)]
@@ -42,6 +45,25 @@ impl Message {
         match self {
             Self::Ipfix { buffer, .. } => buffer.message(),
             Self::Lines { text, .. } => text,
+        }
+    }
+
+    /// The memory, if it is for IPFIX.
+    pub fn into_buffer(self) -> Buffer {
+        match self {
+            Self::Ipfix { buffer, .. } => buffer,
+            Self::Lines { .. } => Buffer::default(),
+        }
+    }
+
+    /// The memory, emptied, if it is for lines.
+    pub fn into_lines(self) -> Vec<u8> {
+        match self {
+            Self::Ipfix { .. } => Vec::new(),
+            Self::Lines { mut text, .. } => {
+                text.clear();
+                text
+            }
         }
     }
 
@@ -72,6 +94,14 @@ pub enum Load {
 }
 
 impl Load {
+    /// Memory for a message.
+    fn empty(self) -> Message {
+        match self {
+            Self::Ipfix(max_message) => Message::Ipfix { buffer: Buffer::new(max_message), templates: 0 },
+            Self::Lines => Message::Lines { text: Vec::with_capacity(MAX_LINES), records: 0 },
+        }
+    }
+
     /// Octets of memory of one message.
     pub const fn memory(self) -> usize {
         match self {
@@ -94,7 +124,10 @@ pub struct Channel {
 impl Channel {
     /// A channel on which `messages` may wait.
     pub fn new(load: Load, messages: usize) -> Self {
-        Self { queue: Queue::new(messages), load, spare: Mutex::new(Vec::with_capacity(messages + 2 * BATCH)) }
+        // Room for what workers bring, without an allocation later; few have more of them.
+        let mut spare = Vec::with_capacity(messages + BATCH + WORKERS);
+        spare.extend(std::iter::repeat_with(|| load.empty()).take(messages + BATCH));
+        Self { queue: Queue::new(messages), load, spare: Mutex::new(spare) }
     }
 
     /// Octets of memory that messages of a channel take at most, if so many may wait and so many workers write.
@@ -102,23 +135,11 @@ impl Channel {
         (messages + BATCH + workers) * load.memory()
     }
 
-    /// Memory for an IPFIX message.
-    pub fn buffer(&self, max_message: usize) -> Buffer {
-        match self.spare().pop() {
-            Some(Message::Ipfix { buffer, .. }) => buffer,
-            _ => Buffer::new(max_message),
-        }
-    }
-
-    /// Memory for lines; empty.
-    pub fn lines(&self) -> Vec<u8> {
-        match self.spare().pop() {
-            Some(Message::Lines { mut text, .. }) => {
-                text.clear();
-                text
-            }
-            _ => Vec::with_capacity(MAX_LINES),
-        }
+    /// Memory for a message, as it was given back.
+    pub fn memory_for_next(&self) -> Message {
+        let spare = self.spare().pop();
+        // There is always some, unless lines that were longer than usual were not taken back.
+        spare.unwrap_or_else(|| self.load.empty())
     }
 
     /// Hands a message over. What was refused has become spare memory.

@@ -58,16 +58,16 @@ impl Default for ExporterConfig {
 pub const MIN_QUEUE: usize = 4;
 
 impl ExporterConfig {
-    /// Octets of memory that the exporting process with so many workers holds at most: messages under construction, those
-    /// in queues and those on their way to the system. All are used again and again, and none is given back. Templates,
-    /// of which there are few, are not in it, nor what one JSON line has beyond 64 KiB.
+    /// Octets of memory that the exporting process with so many workers holds at most: templates, messages under
+    /// construction, in queues, and on their way to the system. Messages are made at start and used again and again. A
+    /// JSON line takes what it has beyond 64 KiB in addition.
     #[must_use]
     pub fn memory(&self, workers: usize) -> usize {
         let of = |destination| {
             let load = self.load(destination);
             Channel::memory(load, self.messages(load), workers)
         };
-        self.destinations.iter().map(of).sum::<usize>() + workers * RecordEncoder::MEMORY
+        self.destinations.iter().map(of).sum::<usize>() + workers * RecordEncoder::MEMORY + Templates::MEMORY
     }
 
     fn load(&self, destination: &Destination) -> Load {

@@ -11,7 +11,7 @@ use weir_ipfix::{
 };
 
 use crate::{
-    channel::{Channel, LINES, Load, Message},
+    channel::{Channel, LINES, Load, MAX_LINES, Message},
     queue::WhenFull,
 };
 
@@ -35,7 +35,6 @@ weir_flow::counters! {
 #[derive(Debug)]
 struct Stream {
     writer: SetWriter,
-    max_message: usize,
     channel: Arc<Channel>,
 }
 
@@ -77,11 +76,16 @@ impl ExportSink {
         for channel in channels.cloned() {
             match (channel.load, &mut lines) {
                 (Load::Ipfix(max_message), _) => {
-                    streams.push(Stream { writer: SetWriter::new(max_message), max_message, channel });
+                    streams.push(Stream { writer: SetWriter::new(max_message), channel });
                 }
                 (Load::Lines, Some(lines)) => lines.others.push(channel),
                 (Load::Lines, lines) => {
-                    *lines = Some(Lines { text: channel.lines(), records: 0, first: channel, others: Vec::new() });
+                    *lines = Some(Lines {
+                        text: Vec::with_capacity(MAX_LINES),
+                        records: 0,
+                        first: channel,
+                        others: Vec::new(),
+                    });
                 }
             }
         }
@@ -150,7 +154,7 @@ impl Stream {
         }
         let message = Message::Ipfix { buffer: self.writer.finish(), templates: common.templates.count() };
         common.push(&self.channel, message);
-        self.writer.begin(self.channel.buffer(self.max_message));
+        self.writer.begin(self.channel.memory_for_next().into_buffer());
     }
 }
 
@@ -161,12 +165,12 @@ impl Lines {
         }
         let records = std::mem::take(&mut self.records);
         for channel in &self.others {
-            let mut text = channel.lines();
+            let mut text = channel.memory_for_next().into_lines();
             text.extend_from_slice(&self.text);
             common.push(channel, Message::Lines { text, records });
         }
         common.push(&self.first, Message::Lines { text: std::mem::take(&mut self.text), records });
-        self.text = self.first.lines();
+        self.text = self.first.memory_for_next().into_lines();
     }
 }
 

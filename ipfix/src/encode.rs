@@ -51,6 +51,10 @@ struct Inner {
 }
 
 impl Templates {
+    /// Octets of memory that all of them take at most, those included that are being announced: a template has fewer than
+    /// 64 fields of 12 octets, and its place in tables.
+    pub const MEMORY: usize = 2 * MAX_TEMPLATES * 1024;
+
     /// None yet. Fields without a number of their own go under `enterprise` in place of [`WEIR`].
     #[must_use]
     pub fn new(enterprise: u32) -> Self {
