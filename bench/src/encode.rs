@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use weir_export::{Destination, Exporter, ExporterConfig};
+use weir_export::{Destination, Exporter, ExporterConfig, Format, Transport};
 use weir_flow::{
     Counters, EndReason, FlowKey, FlowRecord, RecordSink, Timestamp,
     app::{Dns, Http},
@@ -142,15 +142,15 @@ impl Fields {
     }
 }
 
-/// Exports so many records of a kind to a file, which is made anew.
+/// Exports so many records of a kind to a file of this format, which is made anew.
 ///
 /// # Errors
 ///
 /// The file cannot be written, or not all records got there.
-pub fn run(kind: Kind, count: u64, file: &Path) -> Result<Run> {
+pub fn run(kind: Kind, count: u64, format: Format, file: &Path) -> Result<Run> {
     let fields = Fields::default();
     let records = fields.records(kind);
-    let destination: Destination = format!("file:{}", file.display()).parse()?;
+    let destination: Destination = Destination { format, transport: Transport::File(file.to_owned()) };
     let exporter = Exporter::start(&ExporterConfig { destinations: vec![destination], ..ExporterConfig::default() })?;
     let mut sink = exporter.sink();
     let (before, wall) = (process_time(), Instant::now());
@@ -206,9 +206,9 @@ mod tests {
     #[test]
     fn records_of_every_kind_get_into_the_file() {
         let file = std::env::temp_dir().join(format!("weir-bench-{}.ipfix", std::process::id()));
-        for kind in Kind::ALL {
-            let run = run(kind, 2_000, &file).unwrap();
-            assert_eq!(std::fs::metadata(&file).unwrap().len(), run.octets, "{}", kind.name());
+        for (kind, format) in Kind::ALL.into_iter().flat_map(|kind| [(kind, Format::Ipfix), (kind, Format::Json)]) {
+            let run = run(kind, 2_000, format, &file).unwrap();
+            assert_eq!(std::fs::metadata(&file).unwrap().len(), run.octets, "{} {format:?}", kind.name());
         }
         std::fs::remove_file(&file).unwrap();
     }

@@ -13,6 +13,7 @@ use weir_bench::{
     report::{Report, Summary},
     trace::{MAX_FLOWS, MAX_FRAME, MIN_FRAME, Order, Trace, TraceSpec},
 };
+use weir_export::Format;
 use weir_metering::MeterConfig;
 
 /// Measures Weir on packets made in memory.
@@ -45,6 +46,9 @@ struct EncodeOptions {
     /// Where records go; the file is made anew for each run, and stays.
     #[arg(long, value_name = "PATH", default_value = "/dev/shm/weir-bench.ipfix")]
     file: std::path::PathBuf,
+    /// Write JSON, one record a line, in place of IPFIX.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Parser)]
@@ -94,10 +98,11 @@ fn main() -> ExitCode {
 
 fn bench_encode(options: &EncodeOptions) -> Result<()> {
     let kinds = if options.kind.is_empty() { &encode::Kind::ALL[..] } else { &options.kind };
+    let format = if options.json { Format::Json } else { Format::Ipfix };
     let mut results: Vec<_> = kinds.iter().map(|kind| (*kind, Vec::new())).collect();
     for _ in 0..options.runs {
         for (kind, runs) in &mut results {
-            runs.push(encode::run(*kind, options.records, &options.file)?);
+            runs.push(encode::run(*kind, options.records, format, &options.file)?);
         }
     }
     print!("{}", encode::table(options.records, &results));
