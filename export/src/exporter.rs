@@ -10,7 +10,6 @@ use std::{
 use weir_ipfix::{
     WEIR,
     encode::{RecordEncoder, Templates},
-    message::MAX_MESSAGE,
 };
 
 use crate::{
@@ -54,6 +53,10 @@ impl Default for ExporterConfig {
     }
 }
 
+/// Most octets of a message over streams and in files: few hands for each record, and a file can still be replayed in
+/// datagrams, which have no more over IPv4.
+const STREAM_MESSAGE: usize = 65_507;
+
 /// Fewest messages that may wait for a destination.
 pub const MIN_QUEUE: usize = 4;
 
@@ -74,8 +77,7 @@ impl ExporterConfig {
         match (destination.format, &destination.transport) {
             (Format::Json, _) => Load::Lines,
             (Format::Ipfix, Transport::Udp(_)) => Load::Ipfix(self.max_datagram),
-            // As long as can be: fewer headers, fewer hands for each record.
-            (Format::Ipfix, _) => Load::Ipfix(MAX_MESSAGE),
+            (Format::Ipfix, _) => Load::Ipfix(STREAM_MESSAGE),
         }
     }
 

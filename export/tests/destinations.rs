@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What arrives at destinations, read octet by octet.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{
     collections::HashMap,
@@ -20,15 +21,15 @@ use weir_ipfix::{
 
 /// Record `n` of several shapes; its flow ID is one more.
 fn record(n: u64, dns: &Dns) -> FlowRecord<'_> {
-    let ip: IpAddr = if n % 3 == 0 { [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into() } else { [192, 0, 2, 1].into() };
+    let ip: IpAddr = if n.is_multiple_of(3) { [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into() } else { [192, 0, 2, 1].into() };
     let counters = |packets| Counters { packets, octets: 60 * packets, ..Counters::default() };
     FlowRecord {
-        key: FlowKey::new(ip, ip, 1024, 53, if n % 2 == 0 { 6 } else { 17 }),
+        key: FlowKey::new(ip, ip, 1024, 53, if n.is_multiple_of(2) { 6 } else { 17 }),
         forward: Counters { first: Timestamp::from_secs(n), last: Timestamp::from_secs(n), ..counters(1) },
         reverse: counters(n % 4),
         flow_id: 1 + n,
         end_reason: EndReason::IDLE,
-        app: (n % 5 == 0).then_some(dns.into()),
+        app: n.is_multiple_of(5).then_some(dns.into()),
         ..FlowRecord::default()
     }
 }
@@ -94,7 +95,7 @@ impl Session {
 }
 
 fn all(count: u64) -> Vec<(u64, bool)> {
-    (0..count).map(|n| (1 + n, n % 5 == 0)).collect()
+    (0..count).map(|n| (1 + n, n.is_multiple_of(5))).collect()
 }
 
 #[test]
