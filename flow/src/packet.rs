@@ -2,6 +2,7 @@
 //! Packets, and where they come from.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::Timestamp;
 
@@ -70,9 +71,13 @@ pub enum SourceState {
     End,
 }
 
+/// Octets that packets lie in, for whoever looks at them on another thread.
+pub type SharedOctets = Arc<[u8]>;
+
 /// A source of packets: a capture file, a ring of the kernel.
 pub trait PacketSource {
-    /// Hands the next packets to `visit`: not at all, or one batch of 1 to [`BATCH`] packets in the order observed.
+    /// Hands the packets at hand to `visit`, in batches of 1 to [`BATCH`] packets in the order observed. There may be
+    /// none; there are not many more than fit into a buffer of the source.
     ///
     /// The packets are borrowed for the duration of the call to `visit`. A live source blocks for a bounded time when
     /// there is nothing.
@@ -81,6 +86,20 @@ pub trait PacketSource {
     ///
     /// When the source can yield nothing more. All packets before the damage have been handed over by then.
     fn poll(&mut self, visit: &mut dyn FnMut(&[Packet<'_>])) -> Result<SourceState, SourceError>;
+
+    /// As [`Self::poll`], and hands over the memory that the packets lie in, if there is such: whoever keeps a clone of it
+    /// may look at them after the call to `visit`, without a copy. As long as he does, the source reads on into other
+    /// memory.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::poll`].
+    fn poll_shared(
+        &mut self,
+        visit: &mut dyn FnMut(&[Packet<'_>], Option<&SharedOctets>),
+    ) -> Result<SourceState, SourceError> {
+        self.poll(&mut |batch| visit(batch, None))
+    }
 
     /// Packets that the layer below lost before they reached this source, since it was opened.
     fn lost(&self) -> u64 {

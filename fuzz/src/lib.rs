@@ -11,7 +11,7 @@
 //! | [`session`] | all parsers, recognised by content |
 //! | [`packet`] | header views of every link type |
 //! | [`worker`] | packet after packet: flow cache, fragments, streams, parsers, records |
-//! | [`capture`] | readers of pcap and pcapng, mapped and as a stream |
+//! | [`capture`] | readers of pcap and pcapng, by name and as a stream |
 //! | [`record`] | JSON and IPFIX of any fields |
 //! | [`ipfix`] | one message: header, sets, templates, records |
 //! | [`collector`], [`netflow`] | message after message into the collecting process |

@@ -140,17 +140,17 @@ pub fn worker(data: &[u8]) {
 /// Octets that a pipe takes without a reader.
 const PIPE: usize = 60_000;
 
-/// A capture file, mapped and as a stream: both read the same packets, up to the same damage.
+/// A capture file, by name and as a stream: both read the same packets, up to the same damage.
 pub fn capture(data: &[u8]) {
     let mut file = tempfile::tempfile().expect("a file for the input");
     file.write_all(data).expect("the file takes the input");
-    let mapped = read(&format!("/proc/self/fd/{}", file.as_raw_fd()), data.len());
+    let named = read(&format!("/proc/self/fd/{}", file.as_raw_fd()), data.len());
     if data.len() <= PIPE && !data.is_empty() {
         let (input, mut output) = std::io::pipe().expect("a pipe for the input");
         output.write_all(data).expect("the pipe takes the input");
         drop(output);
         let streamed = read(&format!("/proc/self/fd/{}", input.as_raw_fd()), data.len());
-        assert_eq!(mapped, streamed, "mapped, and as a stream");
+        assert_eq!(named, streamed, "by name, and as a stream");
     }
 }
 

@@ -12,9 +12,8 @@
 //! | one of these compressed with gzip | the same, behind `flate2` |
 //! | what else the libpcap at hand may know | `pcap` crate, feature `libpcap` |
 //!
-//! A regular file is mapped into memory and its packets are borrowed from there; anything else (standard input, pipes,
-//! compressed files) streams through a buffer. One reader of records serves both: it sees a window of octets, and says
-//! how many it wants if they are too few.
+//! All of them stream through a buffer, from which packets are borrowed: a reader of records sees a window of octets, and
+//! says how many it wants if they are too few.
 //!
 //! Timestamps are in nanoseconds, and saturate at what [`weir_flow::Timestamp`] holds; a packet without one (simple
 //! packet block) has that of the packet before it in the file, the first [`weir_flow::Timestamp::ZERO`].
@@ -24,7 +23,6 @@
 
 #[cfg(feature = "libpcap")]
 mod libpcap;
-mod map;
 mod order;
 mod pcap;
 mod pcapng;
@@ -40,11 +38,11 @@ use flate2::read::MultiGzDecoder;
 use thiserror::Error;
 use weir_flow::{PacketSource, SourceError};
 
-use self::map::Map;
+use self::order::Order;
 use self::pcap::Pcap;
 use self::pcapng::Pcapng;
 use self::records::RecordSource;
-use self::window::{Stream, Window};
+use self::window::Window;
 
 /// Most octets that one packet may hold: what libpcap allows for every link type that is decoded (`MAXIMUM_SNAPLEN`).
 /// A record that claims more is damage.
@@ -74,8 +72,7 @@ pub enum OpenError {
 
 /// Opens a capture file; `-` is standard input.
 ///
-/// The source ends with [`weir_flow::SourceState::End`]. A mapped file must not be cut short while it is read: the kernel
-/// then ends the process (`SIGBUS`). Records appended after it was opened are not seen.
+/// The source ends with [`weir_flow::SourceState::End`], where the file ends when it is read there.
 ///
 /// # Errors
 ///
@@ -86,17 +83,8 @@ pub fn open(path: &str) -> Result<Box<dyn PacketSource + Send>, OpenError> {
         return open_stream(path, Box::new(io::stdin()), None);
     }
     let file = File::open(path).map_err(io_error)?;
-    let metadata = file.metadata().map_err(io_error)?;
-    if metadata.is_dir() {
+    if file.metadata().map_err(io_error)?.is_dir() {
         return Err(io_error(io::ErrorKind::IsADirectory.into()));
-    }
-    // A file too large for the address space of a 32-bit machine streams.
-    if metadata.is_file()
-        && metadata.len() > 0
-        && let Ok(map) = Map::new(&file)
-        && !map.bytes().starts_with(&GZIP)
-    {
-        return open_window(path, map, Some(path));
     }
     open_stream(path, Box::new(file), Some(path))
 }
@@ -110,21 +98,17 @@ fn open_stream(
     input: Box<dyn Read + Send>,
     file: Option<&str>,
 ) -> Result<Box<dyn PacketSource + Send>, OpenError> {
-    let mut stream = Stream::new(input);
+    let mut stream = Window::new(input);
     fill(path, &mut stream, 4)?;
     if stream.bytes().starts_with(&GZIP) {
-        let inner = Stream::new_compressed(Box::new(MultiGzDecoder::new(stream.into_reader())));
+        let inner = Window::new_compressed(Box::new(MultiGzDecoder::new(stream.into_reader())));
         return open_window(path, inner, None);
     }
     open_window(path, stream, file)
 }
 
 /// Chooses the reader by the first octets.
-fn open_window<W: Window + Send + 'static>(
-    path: &str,
-    mut window: W,
-    file: Option<&str>,
-) -> Result<Box<dyn PacketSource + Send>, OpenError> {
+fn open_window(path: &str, mut window: Window, file: Option<&str>) -> Result<Box<dyn PacketSource + Send>, OpenError> {
     let not_a_capture = |reason: String| OpenError::NotACapture { path: path.to_owned(), reason };
     fill(path, &mut window, 4)?;
     match window.bytes().first_chunk::<4>() {
@@ -135,9 +119,18 @@ fn open_window<W: Window + Send + 'static>(
                 let held = window.bytes().len();
                 not_a_capture(format!("the file ends {held} octets into its header of {}", pcap::HEADER_OCTETS))
             })?;
-            let records = Pcap::new(variant, header).map_err(not_a_capture)?;
+            let header = *header;
             window.consume(pcap::HEADER_OCTETS);
-            return Ok(Box::new(RecordSource::new(window, records)));
+            return Ok(match variant.order {
+                Order::Big => {
+                    let records = Pcap::<true>::new(variant, &header).map_err(not_a_capture)?;
+                    Box::new(RecordSource::new(window, records))
+                }
+                Order::Little => {
+                    let records = Pcap::<false>::new(variant, &header).map_err(not_a_capture)?;
+                    Box::new(RecordSource::new(window, records))
+                }
+            });
         }
         Some(_) => {}
         None => {
@@ -166,7 +159,7 @@ fn foreign(_path: &str) -> Result<Box<dyn PacketSource + Send>, String> {
 }
 
 /// Waits until the window holds `octets`, or all that there are.
-fn fill<W: Window>(path: &str, window: &mut W, octets: usize) -> Result<(), OpenError> {
+fn fill(path: &str, window: &mut Window, octets: usize) -> Result<(), OpenError> {
     match window.fill(octets) {
         Ok(_) => Ok(()),
         Err(SourceError::Io(source)) => Err(OpenError::Io { path: path.to_owned(), source }),

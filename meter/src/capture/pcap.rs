@@ -24,7 +24,7 @@ pub(super) const HEADER_OCTETS: usize = 24;
 /// What the magic says about the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variant {
-    order: Order,
+    pub(super) order: Order,
     nanos_per_fraction: u64,
     record_header_octets: usize,
 }
@@ -52,23 +52,27 @@ enum Lengths {
     WireFirst,
 }
 
-/// The records of a classic pcap file.
+/// The records of a classic pcap file, whose byte order is known to the compiler: it is asked for four times a packet.
 #[derive(Debug)]
-pub(super) struct Pcap {
-    variant: Variant,
+pub(super) struct Pcap<const BIG: bool> {
+    nanos_per_fraction: u64,
+    record_header_octets: usize,
     lengths: Lengths,
     link: LinkType,
 }
 
-impl Pcap {
-    /// Checks the file header.
+impl<const BIG: bool> Pcap<BIG> {
+    const ORDER: Order = if BIG { Order::Big } else { Order::Little };
+
+    /// Checks the file header. The byte order of `variant` must be ours.
     ///
     /// # Errors
     ///
     /// A sentence on what is not known.
     pub(super) fn new(variant: Variant, header: &[u8; HEADER_OCTETS]) -> Result<Self, String> {
         let &[_, _, _, _, j0, j1, n0, n1, .., l0, l1, l2, l3] = header;
-        let (major, minor) = (variant.order.u16([j0, j1]), variant.order.u16([n0, n1]));
+        let Variant { nanos_per_fraction, record_header_octets, .. } = variant;
+        let (major, minor) = (Self::ORDER.u16([j0, j1]), Self::ORDER.u16([n0, n1]));
         let lengths = match (major, minor) {
             // 543 is what DG/UX wrote.
             (2, 0..=2) | (543, _) => Lengths::WireFirst,
@@ -77,20 +81,20 @@ impl Pcap {
             _ => return Err(format!("pcap version {major}.{minor} is not known")),
         };
         // The upper half says how long the frame check sequence is.
-        let link = variant.order.u32([l0, l1, l2, l3]) & 0xffff;
-        Ok(Self { variant, lengths, link: LinkType(link as u16) })
+        let link = Self::ORDER.u32([l0, l1, l2, l3]) & 0xffff;
+        Ok(Self { nanos_per_fraction, record_header_octets, lengths, link: LinkType(link as u16) })
     }
 }
 
-impl Records for Pcap {
+impl<const BIG: bool> Records for Pcap<BIG> {
+    #[inline]
     fn read<'a>(&mut self, bytes: &'a [u8]) -> Record<'a> {
-        let header_octets = self.variant.record_header_octets;
-        let (Some(header), Some(behind)) = (bytes.first_chunk::<16>(), bytes.get(header_octets..)) else {
+        let header_octets = self.record_header_octets;
+        let header = bytes.first_chunk::<16>().map(|header| header.as_chunks::<4>());
+        let (Some(([secs, fraction, first, second], _)), Some(behind)) = (header, bytes.get(header_octets..)) else {
             return Record::Short { octets: header_octets, part: "packet header" };
         };
-        let &[s0, s1, s2, s3, f0, f1, f2, f3, a0, a1, a2, a3, b0, b1, b2, b3] = header;
-        let order = self.variant.order;
-        let [first, second] = [order.u32([a0, a1, a2, a3]), order.u32([b0, b1, b2, b3])];
+        let [secs, fraction, first, second] = [secs, fraction, first, second].map(|field| Self::ORDER.u32(*field));
         let (captured, wire) = match self.lengths {
             Lengths::CapturedFirst => (first, second),
             Lengths::SmallerIsCaptured => (first.min(second), first.max(second)),
@@ -103,8 +107,7 @@ impl Records for Pcap {
             return Record::Short { octets: header_octets + captured as usize, part: "packet record" };
         };
         // Cannot overflow: 2^32 * 10^9 + 2^32 * 10^3 < 2^63. A fraction of more than a second is added as it stands.
-        let nanos = u64::from(order.u32([s0, s1, s2, s3])) * 1_000_000_000
-            + u64::from(order.u32([f0, f1, f2, f3])) * self.variant.nanos_per_fraction;
+        let nanos = u64::from(secs) * 1_000_000_000 + u64::from(fraction) * self.nanos_per_fraction;
         let packet = Packet {
             data,
             // Some writers put the captured length, or zero, where they do not know.

@@ -3,7 +3,7 @@
 //!
 //! From records in a window to batches of packets.
 
-use weir_flow::{BATCH, LinkType, Packet, PacketSource, SourceError, SourceState, Timestamp};
+use weir_flow::{BATCH, LinkType, Packet, PacketSource, SharedOctets, SourceError, SourceState, Timestamp};
 
 use super::window::Window;
 
@@ -31,56 +31,49 @@ pub(super) enum Record<'a> {
 
 /// Packets of a file.
 #[derive(Debug)]
-pub(super) struct RecordSource<W, R> {
-    window: W,
+pub(super) struct RecordSource<R> {
+    window: Window,
     records: R,
 }
 
-impl<W, R> RecordSource<W, R> {
+impl<R> RecordSource<R> {
     /// The packets of `records` in `window`.
-    pub(super) fn new(window: W, records: R) -> Self {
+    pub(super) fn new(window: Window, records: R) -> Self {
         Self { window, records }
     }
 }
 
-impl<W: Window, R: Records> PacketSource for RecordSource<W, R> {
+impl<R: Records> PacketSource for RecordSource<R> {
     fn poll(&mut self, visit: &mut dyn FnMut(&[Packet<'_>])) -> Result<SourceState, SourceError> {
+        self.next_packets(|batch, _| visit(batch))
+    }
+
+    fn poll_shared(
+        &mut self,
+        visit: &mut dyn FnMut(&[Packet<'_>], Option<&SharedOctets>),
+    ) -> Result<SourceState, SourceError> {
+        self.next_packets(|batch, memory| visit(batch, Some(memory)))
+    }
+}
+
+impl<R: Records> RecordSource<R> {
+    /// Hands over all packets at hand; if there are none, reads on first.
+    fn next_packets(
+        &mut self,
+        mut visit: impl FnMut(&[Packet<'_>], &SharedOctets),
+    ) -> Result<SourceState, SourceError> {
         loop {
-            let nothing = Packet { data: &[], wire_octets: 0, ts: Timestamp::ZERO, interface: 0, link: LinkType::NULL };
-            let mut batch = [nothing; BATCH];
-            let mut packets = 0;
-            let mut consumed = 0;
-            let mut end = None;
-            let bytes = self.window.bytes();
-            while let Some(slot) = batch.get_mut(packets) {
-                match self.records.read(bytes.get(consumed..).unwrap_or_default()) {
-                    Record::Packet { packet, octets } => {
-                        *slot = packet;
-                        packets += 1;
-                        consumed += octets;
-                    }
-                    Record::Other { octets } => consumed += octets,
-                    stop => {
-                        end = Some(stop);
-                        break;
-                    }
-                }
-            }
-            if let Some(batch) = batch.get(..packets).filter(|batch| !batch.is_empty()) {
-                visit(batch);
-                // What stopped the batch is found again by the next call.
-                self.window.consume(consumed);
+            let (records, window) = (&mut self.records, &self.window);
+            let Walk { octets, packets, stop } = walk(records, window.bytes(), |batch| visit(batch, window.memory()));
+            self.window.consume(octets);
+            if packets {
+                // What stopped the walk is found again by the next call.
                 return Ok(SourceState::More);
             }
-            let (octets, part) = match end {
-                Some(Record::Short { octets, part }) => (octets, part),
-                Some(Record::Damaged(what)) => {
-                    self.window.consume(consumed);
-                    return Err(SourceError::Damaged { offset: self.window.offset(), what });
-                }
-                _ => (0, ""),
+            let (octets, part) = match stop {
+                Stop::Short { octets, part } => (octets, part),
+                Stop::Damaged(what) => return Err(SourceError::Damaged { offset: self.window.offset(), what }),
             };
-            self.window.consume(consumed);
             if !self.window.fill(octets)? {
                 return match self.window.bytes().len() {
                     0 => Ok(SourceState::End),
@@ -90,6 +83,59 @@ impl<W: Window, R: Records> PacketSource for RecordSource<W, R> {
                     }),
                 };
             }
+        }
+    }
+}
+
+/// How a walk over records went.
+struct Walk {
+    /// Octets of the records gone through.
+    octets: usize,
+    /// Whether there were packets among them.
+    packets: bool,
+    stop: Stop,
+}
+
+/// What stopped a walk.
+enum Stop {
+    Damaged(String),
+    Short { octets: usize, part: &'static str },
+}
+
+/// Hands over all packets of `bytes`, in batches.
+fn walk<R: Records>(records: &mut R, bytes: &[u8], mut visit: impl FnMut(&[Packet<'_>])) -> Walk {
+    let nothing = Packet { data: &[], wire_octets: 0, ts: Timestamp::ZERO, interface: 0, link: LinkType::NULL };
+    // Made once for all batches, and filled in place: to make one for each costs as much as the walk.
+    let mut batch = [nothing; BATCH];
+    let mut rest = bytes;
+    let mut has_packets = false;
+    loop {
+        let mut stop = None;
+        let mut packets = 0;
+        while let Some(place) = batch.get_mut(packets) {
+            match records.read(rest) {
+                Record::Packet { packet, octets } => {
+                    *place = packet;
+                    packets += 1;
+                    rest = rest.get(octets..).unwrap_or_default();
+                }
+                Record::Other { octets } => rest = rest.get(octets..).unwrap_or_default(),
+                Record::Short { octets, part } => {
+                    stop = Some(Stop::Short { octets, part });
+                    break;
+                }
+                Record::Damaged(what) => {
+                    stop = Some(Stop::Damaged(what));
+                    break;
+                }
+            }
+        }
+        if let Some(batch) = batch.get(..packets).filter(|batch| !batch.is_empty()) {
+            has_packets = true;
+            visit(batch);
+        }
+        if let Some(stop) = stop {
+            return Walk { octets: bytes.len() - rest.len(), packets: has_packets, stop };
         }
     }
 }

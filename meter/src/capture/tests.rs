@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Captures made by hand.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
+use std::ops::Range;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
-use weir_flow::{BATCH, LinkType, SourceState};
+use weir_flow::{BATCH, LinkType, SharedOctets, SourceState};
 
 use super::*;
 
@@ -38,7 +40,7 @@ fn drain(source: &mut dyn PacketSource) -> (Vec<Seen>, Result<(), SourceError>) 
     }
 }
 
-/// Reads `file` mapped, and streaming in pieces of `piece` octets; both must agree.
+/// Reads `file` by its name, and as a stream that comes in pieces of `piece` octets; both must agree.
 fn read_in(file: &[u8], piece: usize) -> Result<(Vec<Seen>, Result<(), SourceError>), OpenError> {
     struct Pieces(io::Cursor<Vec<u8>>, usize);
     impl Read for Pieces {
@@ -49,17 +51,17 @@ fn read_in(file: &[u8], piece: usize) -> Result<(Vec<Seen>, Result<(), SourceErr
     }
     let mut on_disk = tempfile::NamedTempFile::new().unwrap();
     on_disk.write_all(file).unwrap();
-    let mapped = open(on_disk.path().to_str().unwrap()).map(|mut source| drain(&mut *source));
+    let named = open(on_disk.path().to_str().unwrap()).map(|mut source| drain(&mut *source));
     let pieces = Pieces(io::Cursor::new(file.to_vec()), piece);
     let streamed = open_stream("-", Box::new(pieces), None).map(|mut source| drain(&mut *source));
-    match (&mapped, &streamed) {
-        (Ok((mapped, end)), Ok((streamed, other_end))) => {
-            assert_eq!(mapped, streamed);
+    match (&named, &streamed) {
+        (Ok((named, end)), Ok((streamed, other_end))) => {
+            assert_eq!(named, streamed);
             assert_eq!(format!("{end:?}"), format!("{other_end:?}"));
         }
-        (mapped, streamed) => assert_eq!(mapped.is_err(), streamed.is_err(), "{mapped:?} {streamed:?}"),
+        (named, streamed) => assert_eq!(named.is_err(), streamed.is_err(), "{named:?} {streamed:?}"),
     }
-    mapped
+    named
 }
 
 fn read(file: &[u8]) -> (Vec<Seen>, Result<(), SourceError>) {
@@ -288,7 +290,7 @@ fn pcapng_clocks_saturate() {
                 LITTLE.enhanced(0, u64::MAX, b"", 0),
                 LITTLE.enhanced(0, 0, b"", 0),
             ];
-            let mut window = Stream::new(Box::new(io::Cursor::new(file.concat())));
+            let mut window = Window::new(Box::new(io::Cursor::new(file.concat())));
             window.fill(4).unwrap();
             let (seen, end) = drain(&mut RecordSource::new(window, Pcapng::new()));
             end.unwrap();
@@ -364,6 +366,58 @@ fn more_packets_than_a_batch() {
     end.unwrap();
     assert!(seen.iter().enumerate().all(|(n, packet)| packet.0.len() == n && packet.2 == n as u64 * SEC));
     assert_eq!(seen.len(), 1_000);
+}
+
+/// Twenty buffers full of packets, some of them as large as they can be.
+fn many() -> Vec<u8> {
+    let mut file = LITTLE.pcap(0xa1b2_c3d4, (2, 4), 1);
+    for n in 0..20_000_u32 {
+        let octets = if n % 5_000 == 4_999 { MAX_CAPTURED as usize } else { 200 };
+        file.extend(LITTLE.record(n.into(), 0, &n.to_le_bytes().repeat(octets / 4), octets as u64));
+    }
+    file
+}
+
+/// Reads `many` while the buffers of the latest `kept` polls are held; gives how many buffers there were at a time.
+fn read_lent(kept: usize) -> usize {
+    let mut source = open_stream("-", Box::new(io::Cursor::new(many())), None).unwrap();
+    let mut held: VecDeque<Vec<(SharedOctets, Range<usize>, u32)>> = VecDeque::new();
+    let (mut packets, mut buffers) = (0_u32, BTreeSet::new());
+    let check = |poll: Vec<(SharedOctets, Range<usize>, u32)>| {
+        for (octets, range, n) in poll {
+            assert_eq!(octets[range].chunks(4).find(|word| **word != n.to_le_bytes()), None, "packet {n}");
+        }
+    };
+    loop {
+        let mut poll = Vec::new();
+        let state = source.poll_shared(&mut |batch, octets| {
+            let octets = octets.unwrap();
+            buffers.insert((octets.as_ptr().addr(), octets.len()));
+            for packet in batch {
+                let at = packet.data.as_ptr().addr() - octets.as_ptr().addr();
+                poll.push((octets.clone(), at..at + packet.data.len(), packets));
+                packets += 1;
+            }
+        });
+        held.push_back(poll);
+        if held.len() > kept {
+            check(held.pop_front().unwrap());
+        }
+        if state.unwrap() == SourceState::End {
+            break;
+        }
+    }
+    held.into_iter().for_each(check);
+    assert_eq!(packets, 20_000);
+    buffers.iter().filter(|buffer| buffer.1 == Window::BUFFER).count()
+}
+
+#[test]
+fn packets_stay_where_they_are_as_long_as_somebody_holds_their_memory() {
+    assert_eq!(read_lent(0), 1);
+    for kept in [1, 2, 5] {
+        assert!((2..=kept + 1).contains(&read_lent(kept)), "{kept}");
+    }
 }
 
 proptest! {

@@ -2,39 +2,28 @@
 //! Hot path.
 //!
 //! A window of octets that moves over a file from its beginning to its end.
+//!
+//! Files are read, not mapped. Of all ways to get at a file in the page cache that takes least: the kernel copies a buffer
+//! that stays in the second-level cache faster than it can map the pages, however they are asked for (docs/performance.md).
+//! It also bounds memory, has nothing to be released behind, and no other process can end ours by cutting the file short.
 
 use std::fmt;
 use std::io::{self, Cursor, Read};
+use std::sync::Arc;
 
-use weir_flow::SourceError;
+use weir_flow::{SharedOctets, SourceError};
 
 /// What a reader of records sees of a file.
-pub(super) trait Window {
-    /// The octets at hand, from the first that was not consumed.
-    fn bytes(&self) -> &[u8];
-
-    /// Moves on by `octets`, at most all that are at hand.
-    fn consume(&mut self, octets: usize);
-
-    /// Offset of the first octet of [`Self::bytes`] from the start of the (uncompressed) file.
-    fn offset(&self) -> u64;
-
-    /// Waits until at least `octets` are at hand; `false` if the file ends before.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read on; what is at hand stays.
-    fn fill(&mut self, octets: usize) -> Result<bool, SourceError>;
-}
-
-/// A window over what can only be read once.
 ///
-/// The buffer grows to what one record asks for, which the readers of records bound.
-pub(super) struct Stream {
+/// The buffer grows to what one record asks for, which the readers of records bound. While somebody else holds it, the
+/// window moves on in another one: there are as many as others hold, and one more.
+pub(super) struct Window {
     input: Box<dyn Read + Send>,
     /// Whether `input` is a decompressor, whose errors are damage of the file.
     is_compressed: bool,
-    buffer: Vec<u8>,
+    buffer: SharedOctets,
+    /// Buffers that others held when they were last looked at.
+    lent: Vec<SharedOctets>,
     /// The octets at hand are `buffer[start..end]`.
     start: usize,
     end: usize,
@@ -43,13 +32,14 @@ pub(super) struct Stream {
     is_at_end: bool,
 }
 
-impl Stream {
-    /// Octets of the buffer at first: a batch of full-size frames, with room to spare.
-    const BUFFER: usize = 256 * 1024;
+impl Window {
+    /// Octets of a buffer, unless a record asks for more: large enough that asking the kernel costs nothing beside what
+    /// it copies, small enough for the second-level cache.
+    pub(super) const BUFFER: usize = 256 * 1024;
 
     pub(super) fn new(input: Box<dyn Read + Send>) -> Self {
-        let buffer = vec![0; Self::BUFFER];
-        Self { input, is_compressed: false, buffer, start: 0, end: 0, offset: 0, is_at_end: false }
+        let buffer = vec![0; Self::BUFFER].into();
+        Self { input, is_compressed: false, buffer, lent: Vec::new(), start: 0, end: 0, offset: 0, is_at_end: false }
     }
 
     /// A stream whose read errors of kind "data" mean that the file is damaged.
@@ -58,54 +48,45 @@ impl Stream {
     }
 
     /// The octets at hand, and the rest of the input behind them.
-    pub(super) fn into_reader(mut self) -> impl Read + Send {
-        self.buffer.truncate(self.end);
-        let mut held = Cursor::new(self.buffer);
-        held.set_position(self.start as u64);
-        held.chain(self.input)
+    pub(super) fn into_reader(self) -> impl Read + Send {
+        Cursor::new(self.bytes().to_vec()).chain(self.input)
     }
 
-    /// Makes room for `octets` from `start` on, at least.
-    fn make_room(&mut self, octets: usize) {
-        if self.start > 0 {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        if self.buffer.len() < octets {
-            self.buffer.resize(octets, 0);
-        }
-    }
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("offset", &self.offset).finish_non_exhaustive()
-    }
-}
-
-impl Window for Stream {
-    fn bytes(&self) -> &[u8] {
+    /// The octets at hand, from the first that was not consumed.
+    pub(super) fn bytes(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
-    fn consume(&mut self, octets: usize) {
+    /// What [`Self::bytes`] are part of.
+    pub(super) fn memory(&self) -> &SharedOctets {
+        &self.buffer
+    }
+
+    /// Moves on by `octets`, at most all that are at hand.
+    pub(super) fn consume(&mut self, octets: usize) {
         let octets = octets.min(self.end - self.start);
         self.start += octets;
         self.offset += octets as u64;
     }
 
-    fn offset(&self) -> u64 {
+    /// Offset of the first octet of [`Self::bytes`] from the start of the (uncompressed) file.
+    pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    fn fill(&mut self, octets: usize) -> Result<bool, SourceError> {
+    /// Waits until at least `octets` are at hand; `false` if the file ends before.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read on; what is at hand stays.
+    pub(super) fn fill(&mut self, octets: usize) -> Result<bool, SourceError> {
         while self.end - self.start < octets {
             if self.is_at_end {
                 return Ok(false);
             }
             self.make_room(octets);
-            match self.input.read(self.buffer.get_mut(self.end..).unwrap_or_default()) {
+            let room = Arc::get_mut(&mut self.buffer).and_then(|buffer| buffer.get_mut(self.end..));
+            match self.input.read(room.unwrap_or_default()) {
                 Ok(0) => self.is_at_end = true,
                 Ok(read) => self.end += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -119,6 +100,43 @@ impl Window for Stream {
             }
         }
         Ok(true)
+    }
+
+    /// Makes room for `octets` from `start` on, at least, in a buffer that nobody else holds.
+    fn make_room(&mut self, octets: usize) {
+        let held = self.start..self.end;
+        match Arc::get_mut(&mut self.buffer) {
+            // One that had to grow is not kept.
+            Some(buffer) if (octets.max(held.len())..=octets.max(Self::BUFFER)).contains(&buffer.len()) => {
+                buffer.copy_within(held.clone(), 0);
+            }
+            _ => {
+                let mut buffer = self.other_buffer(octets);
+                if let (Some(to), Some(from)) = (Arc::get_mut(&mut buffer), self.buffer.get(held.clone())) {
+                    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                }
+                let lent = std::mem::replace(&mut self.buffer, buffer);
+                if lent.len() == Self::BUFFER {
+                    self.lent.push(lent);
+                }
+            }
+        }
+        (self.start, self.end) = (0, held.len());
+    }
+
+    /// A buffer of at least `octets` that nobody else holds.
+    fn other_buffer(&mut self, octets: usize) -> SharedOctets {
+        let is_back = |buffer: &mut SharedOctets| Arc::get_mut(buffer).is_some();
+        match self.lent.iter_mut().position(is_back) {
+            Some(index) if octets <= Self::BUFFER => self.lent.swap_remove(index),
+            _ => vec![0; octets.max(Self::BUFFER)].into(),
+        }
+    }
+}
+
+impl fmt::Debug for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Window").field("offset", &self.offset).finish_non_exhaustive()
     }
 }
 
