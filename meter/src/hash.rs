@@ -69,19 +69,6 @@ pub fn flow_id(key: &FlowKey, first: Timestamp) -> u64 {
     (id >> 11).max(1)
 }
 
-/// Which of `shards` workers a packet belongs to. Both directions and all fragments of a flow give the same, since only
-/// the addresses count; the same on every machine.
-#[inline]
-#[must_use]
-pub fn shard(key: &FlowKey, shards: usize) -> usize {
-    let [a, b] = [&key.src, &key.dst].map(halves);
-    let mixed = |[high, low]: [u64; 2]| fold(high ^ 0x9e37_79b9_7f4a_7c15, low ^ 0xbf58_476d_1ce4_e5b9);
-    // Addition does not care for order.
-    let hash = fold(mixed(a).wrapping_add(mixed(b)), 0x94d0_49bb_1331_11eb);
-    // The upper half of the product is a number below `shards`.
-    usize::try_from((u128::from(hash) * shards as u128) >> 64).unwrap_or(0)
-}
-
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
@@ -106,17 +93,6 @@ mod tests {
 
     fn narrow(key: &FlowKey, seed: &Seed) -> Narrow {
         Narrow::of(key, seed, &mut Wide::default()).0
-    }
-
-    #[test]
-    fn both_directions_belong_to_one_worker_and_workers_share_the_load() {
-        let mut counts = [0_u32; 4];
-        for i in 0..4000_u32 {
-            let key = FlowKey::new(i.to_be_bytes().into(), [192, 0, 2, 1].into(), 1, 2, 6);
-            assert_eq!(shard(&key, 4), shard(&key.reversed(), 4));
-            counts[shard(&key, 4)] += 1;
-        }
-        assert!(counts.iter().all(|c| (800..1200).contains(c)), "{counts:?}");
     }
 
     #[test]

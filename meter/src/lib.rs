@@ -15,9 +15,11 @@ mod cache;
 pub mod capture;
 mod config;
 mod fragments;
+mod handover;
 mod hash;
 mod memory;
 mod offline;
+mod shard;
 mod stream;
 mod table;
 mod wheel;
@@ -25,5 +27,5 @@ mod worker;
 
 pub use cache::{CLOSE_WAIT, FlowCache};
 pub use config::{KeyFields, MeterConfig, TooLittleMemory};
-pub use offline::{Outcome, meter};
+pub use offline::{Outcome, meter, reading_memory};
 pub use worker::{Share, Worker};

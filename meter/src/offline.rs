@@ -1,17 +1,48 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Metering of a capture file by one or more workers.
+//! Hot path. Metering of a source of packets by one or more workers.
 //!
-//! Each worker reads the file itself, which is mapped into memory once, and meters its share of the packets. Shares go by
-//! addresses, so no flow and no fragment is split, and every worker tells its clock the time of every packet: the records
-//! are the same for any number of workers. A stream can be read once only, and so has one worker.
+//! A single worker reads for itself. Several have a reader, which walks over the packets once and deals them out by their
+//! addresses, so that no flow and no fragment is split. What it hands over are descriptors, in batches that go round:
+//!
+//! ```text
+//!   source ─► reader ─► full batches ─► worker ─► its cache and sink
+//!               ▲                          │
+//!               └────── empty batches ◄────┘        one pair of queues for each worker
+//! ```
+//!
+//! The queues take no lock; a thread that finds nothing to do spins a little, then sleeps. There are as many batches as fit
+//! into a queue, so only two things are waited for: a batch with packets, by a worker, and an empty one, by the reader. So
+//! a slow worker slows the reader, and what is on its way is bounded ([`reading_memory`]). After warm-up nothing is allocated.
+//!
+//! **Results do not depend on the number of workers.** Records expire by the clock, which is the time of the latest packet
+//! of the source, whoever's it is; so each descriptor says what the clock is at its packet, and each batch, to a worker
+//! without packets too, what it was at its end.
 
-use std::{io, num::NonZeroUsize, panic, thread};
+use std::{
+    io,
+    num::NonZeroUsize,
+    panic,
+    sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+    thread,
+};
 
-use weir_flow::{Packet, PacketSource, RecordSink, SourceError, SourceState, Timestamp, ledger::Ledger};
+use weir_flow::{Packet, PacketSource, RecordSink, SharedOctets, SourceError, SourceState, Timestamp, ledger::Ledger};
 
-use crate::{MeterConfig, Share, Worker};
+use crate::{
+    MeterConfig, Share, Worker,
+    capture::BUFFER,
+    handover::{Batch, MAX_COPIED, MAX_PACKETS},
+    shard::owner,
+};
 
-/// How a run over a file went.
+/// Batches of a worker: in the hands of the reader, on their way, in the hands of the worker.
+const BATCHES: usize = 8;
+
+/// Empty batches that a worker gives back at a time, unless it has nothing else to do: a reader that waits for one is woken
+/// for several.
+const RETURNED: usize = BATCHES / 2;
+
+/// How a run over a source went.
 #[derive(Debug)]
 pub struct Outcome<S> {
     /// What became of every packet.
@@ -20,75 +51,232 @@ pub struct Outcome<S> {
     pub sinks: Vec<S>,
     /// Time of the earliest and the latest packet; `None` if there was none.
     pub span: Option<(Timestamp, Timestamp)>,
-    /// Why the file ended early, if it did. All packets before the damage were metered.
+    /// Why the source ended early, if it did. All packets before the damage were metered.
     pub damage: Option<SourceError>,
 }
 
-/// Meters sources that yield the same packets, each with a worker of its own and its sink: a capture file opened as often
-/// as there are to be workers. A stream can be read only once, so it has one worker.
+/// Most octets of memory that it takes to read a capture and to hand its packets to `workers` workers.
 ///
-/// `progress` is told now and then how many packets the first worker has gone through.
+/// A block of a pcapng file that is larger than a buffer comes on top of it while it is read: at most 32 MiB.
+#[must_use]
+pub const fn reading_memory(workers: NonZeroUsize) -> usize {
+    /// A descriptor, and a time that it may need.
+    const PACKET: usize = 32 + 8;
+    match workers.get() {
+        1 => 2 * BUFFER,
+        // Sources that share their memory have a buffer for each batch on its way, for others each batch has a copy.
+        workers => (BATCHES + 2) * BUFFER + workers * BATCHES * (MAX_PACKETS * PACKET + MAX_COPIED),
+    }
+}
+
+/// Meters a source with one worker for each sink.
+///
+/// `progress` is told now and then how many packets were read.
 ///
 /// # Errors
 ///
 /// If the system has not so much memory to give as `config` asks for; nothing was read then.
 pub fn meter<S: RecordSink + Send>(
-    sources: Vec<Box<dyn PacketSource + Send>>,
+    source: &mut dyn PacketSource,
     config: &MeterConfig,
     sinks: Vec<S>,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &dyn Fn(u64),
 ) -> io::Result<Outcome<S>> {
     let of = NonZeroUsize::new(sinks.len()).unwrap_or(NonZeroUsize::MIN);
-    let worker = |(index, sink)| Worker::new(config, Share { index, of }, sink);
-    let workers: Vec<_> = sinks.into_iter().enumerate().map(worker).collect::<io::Result<_>>()?;
-    let runs: Vec<_> = sources.into_iter().zip(workers).collect();
-    let results: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = runs
-            .into_iter()
-            .enumerate()
-            .map(|(index, (mut source, worker))| {
-                scope.spawn(move || run(&mut *source, worker, if index == 0 { progress } else { &|_| () }))
-            })
-            .collect();
-        threads.into_iter().map(|t| t.join().unwrap_or_else(|cause| panic::resume_unwind(cause))).collect()
-    });
-    let mut outcome = Outcome { ledger: Ledger::default(), sinks: Vec::new(), span: None, damage: None };
-    for (ledger, sink, span, damage) in results {
+    let mut workers: Vec<_> =
+        sinks.into_iter().map(|sink| Worker::new(config, Share { of }, sink)).collect::<io::Result<_>>()?;
+    let mut seen = Seen { packets: 0, span: None, progress };
+    let (damage, results) = match workers.as_mut_slice() {
+        [worker] => {
+            let damage = drain(&mut seen, |seen| {
+                source.poll(&mut |batch| {
+                    seen.packets(batch);
+                    worker.packets(batch);
+                })
+            });
+            (damage, workers.into_iter().map(Worker::finish).collect())
+        }
+        _ => deal(source, workers, &mut seen),
+    };
+    let mut outcome = Outcome { ledger: Ledger::default(), sinks: Vec::new(), span: seen.span, damage };
+    for (ledger, sink) in results {
         outcome.ledger.add(&ledger);
         outcome.sinks.push(sink);
-        outcome.span = span;
-        outcome.damage = outcome.damage.or(damage);
     }
     Ok(outcome)
 }
 
-type Run<S> = (Ledger, S, Option<(Timestamp, Timestamp)>, Option<SourceError>);
+/// What was seen of a source.
+struct Seen<'a> {
+    packets: u64,
+    span: Option<(Timestamp, Timestamp)>,
+    progress: &'a dyn Fn(u64),
+}
 
-fn run<S: RecordSink>(source: &mut dyn PacketSource, mut worker: Worker<S>, progress: &dyn Fn(u64)) -> Run<S> {
-    /// Batches between two reports of progress.
-    const REPORT: u64 = 64;
-    let mut span: Option<(Timestamp, Timestamp)> = None;
-    let (mut packets, mut batches) = (0, 0_u64);
-    let damage = loop {
-        let state = source.poll(&mut |batch: &[Packet<'_>]| {
-            for packet in batch {
-                let (first, last) = span.unwrap_or((packet.ts, packet.ts));
-                span = Some((first.min(packet.ts), last.max(packet.ts)));
-            }
-            packets += batch.len() as u64;
-            worker.packets(batch);
-        });
-        batches += 1;
-        if batches.is_multiple_of(REPORT) {
-            progress(packets);
+impl Seen<'_> {
+    #[inline]
+    fn packets(&mut self, batch: &[Packet<'_>]) {
+        let Some(first) = batch.first() else { return };
+        let (mut earliest, mut latest) = self.span.unwrap_or((first.ts, first.ts));
+        for packet in batch {
+            earliest = earliest.min(packet.ts);
+            latest = latest.max(packet.ts);
         }
+        self.span = Some((earliest, latest));
+        self.packets += batch.len() as u64;
+    }
+}
+
+/// Polls until the source ends; gives why it ended early, if it did.
+fn drain<'a>(
+    seen: &mut Seen<'a>,
+    mut poll: impl FnMut(&mut Seen<'a>) -> Result<SourceState, SourceError>,
+) -> Option<SourceError> {
+    loop {
+        let state = poll(seen);
+        (seen.progress)(seen.packets);
         match state {
-            Ok(SourceState::End) => break None,
+            Ok(SourceState::End) => return None,
             Ok(SourceState::More | SourceState::Idle) => {}
-            Err(error) => break Some(error),
+            Err(error) => return Some(error),
         }
-    };
-    progress(packets);
-    let (ledger, sink) = worker.finish();
-    (ledger, sink, span, damage)
+    }
+}
+
+/// Reads on this thread and meters on one for each worker.
+fn deal<S: RecordSink + Send>(
+    source: &mut dyn PacketSource,
+    workers: Vec<Worker<S>>,
+    seen: &mut Seen<'_>,
+) -> (Option<SourceError>, Vec<(Ledger, S)>) {
+    thread::scope(|scope| {
+        let (lanes, threads): (Vec<_>, Vec<_>) = workers
+            .into_iter()
+            .map(|worker| {
+                let (lane, end) = lane();
+                (lane, scope.spawn(move || work(worker, &end)))
+            })
+            .unzip();
+        let damage = Dealer { lanes, clock: Timestamp::ZERO }.read(source, seen);
+        let results = threads.into_iter().map(|t| t.join().unwrap_or_else(|cause| panic::resume_unwind(cause)));
+        (damage, results.collect())
+    })
+}
+
+/// The reader's end of the queues to and from a worker.
+struct Lane {
+    filling: Batch,
+    /// Empty batches at hand.
+    spare: Vec<Batch>,
+    full: SyncSender<Batch>,
+    empty: Receiver<Batch>,
+}
+
+/// The worker's end.
+struct LaneEnd {
+    full: Receiver<Batch>,
+    empty: SyncSender<Batch>,
+}
+
+fn lane() -> (Lane, LaneEnd) {
+    let ((full, full_end), (empty_end, empty)) = (sync_channel(BATCHES), sync_channel(BATCHES));
+    let spare = (1..BATCHES).map(|_| Batch::new()).collect();
+    (Lane { filling: Batch::new(), spare, full, empty }, LaneEnd { full: full_end, empty: empty_end })
+}
+
+/// The worker is gone: it has panicked.
+#[derive(Clone, Copy)]
+struct Gone;
+
+impl Lane {
+    /// Hands over what there is, and waits for an empty batch.
+    fn hand_over(&mut self, clock: Timestamp) -> Result<(), Gone> {
+        self.filling.end(clock);
+        let empty = match self.spare.pop() {
+            Some(empty) => empty,
+            None => self.empty.recv().map_err(|_| Gone)?,
+        };
+        self.full.send(std::mem::replace(&mut self.filling, empty)).map_err(|_| Gone)
+    }
+
+    /// Waits until the worker has nothing to do.
+    fn wait(&mut self) -> Result<(), Gone> {
+        while self.spare.len() < BATCHES - 1 {
+            self.spare.push(self.empty.recv().map_err(|_| Gone)?);
+        }
+        Ok(())
+    }
+}
+
+/// The reader.
+struct Dealer {
+    lanes: Vec<Lane>,
+    /// Time of the latest packet so far.
+    clock: Timestamp,
+}
+
+impl Dealer {
+    /// Deals out all packets of `source`. When this returns, the queues are closed.
+    fn read(mut self, source: &mut dyn PacketSource, seen: &mut Seen<'_>) -> Option<SourceError> {
+        let mut is_complete = Ok(());
+        drain(seen, |seen| {
+            let mut is_large = false;
+            let state = source.poll_shared(&mut |batch, shared| {
+                seen.packets(batch);
+                is_large = shared.is_some_and(|shared| shared.len() > BUFFER);
+                if is_complete.is_ok() {
+                    is_complete = self.deal(batch, shared);
+                }
+            });
+            // The source may take its time now. What it shared is not held on to either.
+            is_complete = is_complete.and_then(|()| self.hand_over());
+            if is_large {
+                is_complete = is_complete.and_then(|()| self.lanes.iter_mut().try_for_each(Lane::wait));
+            }
+            // Without one of the workers there is no result: what has ended it is told when it is joined.
+            if is_complete.is_ok() { state } else { Ok(SourceState::End) }
+        })
+    }
+
+    fn deal(&mut self, batch: &[Packet<'_>], shared: Option<&SharedOctets>) -> Result<(), Gone> {
+        let workers = self.lanes.len();
+        for packet in batch {
+            self.clock = self.clock.max(packet.ts);
+            let Some(lane) = self.lanes.get_mut(owner(packet, workers)) else { continue };
+            if !lane.filling.takes(packet, shared) {
+                lane.hand_over(self.clock)?;
+            }
+            lane.filling.add(packet, shared, self.clock);
+        }
+        Ok(())
+    }
+
+    /// Hands over to all, also to those for which there is nothing but the time.
+    fn hand_over(&mut self) -> Result<(), Gone> {
+        let clock = self.clock;
+        self.lanes.iter_mut().try_for_each(|lane| lane.hand_over(clock))
+    }
+}
+
+/// Meters what comes until the reader has no more.
+fn work<S: RecordSink>(mut worker: Worker<S>, lane: &LaneEnd) -> (Ledger, S) {
+    let mut empty = Vec::with_capacity(RETURNED);
+    // If nobody takes them back, nobody reads any more, which the other queue says too.
+    let give_back = |empty: &mut Vec<Batch>| empty.drain(..).for_each(|batch| drop(lane.empty.send(batch)));
+    loop {
+        let next = match lane.full.try_recv() {
+            Err(TryRecvError::Empty) => {
+                give_back(&mut empty);
+                lane.full.recv().ok()
+            }
+            next => next.ok(),
+        };
+        let Some(mut batch) = next else { break };
+        batch.play(&mut worker);
+        empty.push(batch);
+        if empty.len() >= RETURNED {
+            give_back(&mut empty);
+        }
+    }
+    worker.finish()
 }

@@ -13,22 +13,20 @@ use crate::{
     KeyFields, MeterConfig,
     cache::{Arrival, FlowCache, Observed},
     fragments::FragmentPorts,
-    hash::{Seed, shard},
+    hash::Seed,
     table::{NONE, Wide},
 };
 
-/// Which packets of a source belong to a worker.
+/// How much of a source a worker takes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Share {
-    /// Index of the worker.
-    pub index: usize,
     /// Number of workers on the source.
     pub of: NonZeroUsize,
 }
 
 impl Share {
     /// Everything.
-    pub const ALL: Self = Self { index: 0, of: NonZeroUsize::MIN };
+    pub const ALL: Self = Self { of: NonZeroUsize::MIN };
 }
 
 /// A metering worker. It owns its cache and its sink alone.
@@ -52,7 +50,6 @@ pub const FIXED_OCTETS: usize = FragmentPorts::OCTETS + BATCH * (size_of::<Obser
 #[derive(Debug)]
 struct Intake {
     fragments: FragmentPorts,
-    share: Share,
     key: KeyFields,
     /// Whether a packet with the usual headers needs nothing that is done here.
     takes_plain: bool,
@@ -67,11 +64,11 @@ impl<S: RecordSink> Worker<S> {
     pub fn new(config: &MeterConfig, share: Share, sink: S) -> io::Result<Self> {
         let config = config.share(share.of.get());
         let key = config.key;
-        let takes_plain = share.of.get() == 1 && !key.class_of_service && !key.interface;
+        let takes_plain = !key.class_of_service && !key.interface;
         let seed = config.hash_seed.map_or_else(Seed::random, Seed::new);
         Ok(Self {
             cache: FlowCache::new(&config)?,
-            intake: Intake { fragments: FragmentPorts::new(seed), share, key, takes_plain },
+            intake: Intake { fragments: FragmentPorts::new(seed), key, takes_plain },
             ledger: Ledger::default(),
             now: Timestamp::ZERO,
             observed: Box::new([Observed::default(); BATCH]),
@@ -99,23 +96,40 @@ impl<S: RecordSink> Worker<S> {
 
     /// Takes a batch of at most [`BATCH`] packets; what is beyond is taken in further batches.
     ///
-    /// Every worker on a source sees all its packets: those of the others tell it the time, so that all expire flows alike.
+    /// They are all that there are: the clock is the time of the latest of them.
     pub fn packets(&mut self, packets: &[Packet<'_>]) {
         for batch in packets.chunks(BATCH) {
-            self.batch(batch);
+            self.batch(batch, |_, packet| packet.ts);
+        }
+    }
+
+    /// As [`Self::packets`], of packets that are not all that there are. `clocks` has for each of them the time of the
+    /// latest packet so far, this one included; it never goes back.
+    pub fn packets_at(&mut self, packets: &[Packet<'_>], clocks: &[Timestamp]) {
+        for (batch, clocks) in packets.chunks(BATCH).zip(clocks.chunks(BATCH)) {
+            self.batch(batch, |index, packet| clocks.get(index).copied().unwrap_or(packet.ts));
+        }
+    }
+
+    /// Tells the time of the latest packet so far, which was another worker's, and closes what is due.
+    pub fn tell(&mut self, clock: Timestamp) {
+        if clock > self.now {
+            self.now = clock;
+            self.cache.tick(clock, &mut self.ledger.metered, &mut self.sink);
         }
     }
 
     /// Each step goes over all packets of the batch before the next one begins: while one packet's line of memory is on its
     /// way, the others are worked on.
-    fn batch(&mut self, batch: &[Packet<'_>]) {
+    #[inline(always)]
+    fn batch(&mut self, batch: &[Packet<'_>], clock_at: impl Fn(usize, &Packet<'_>) -> Timestamp) {
         let Self { cache, intake, ledger, now, observed, wide, sink } = self;
         // Decode and hash; asks for the lines of the index.
         let mut clock = *now;
         let mut plain_octets = [0, 0];
         let mut plain_packets = 0;
-        for ((packet, observed), wide) in batch.iter().zip(&mut **observed).zip(&mut **wide) {
-            clock = clock.max(packet.ts);
+        for (index, ((packet, observed), wide)) in batch.iter().zip(&mut **observed).zip(&mut **wide).enumerate() {
+            clock = clock.max(clock_at(index, packet));
             match Plain::read(packet) {
                 Some(plain) if intake.takes_plain && packet.wire_octets as usize == packet.data.len() => {
                     plain_packets += 1;
@@ -141,10 +155,11 @@ impl<S: RecordSink> Worker<S> {
         }
         // Count.
         let packets = batch.iter().zip(&**observed).zip(&**wide).zip(candidates);
-        for (((packet, observed), wide), candidate) in packets {
-            if packet.ts > *now {
-                *now = packet.ts;
-                cache.tick(packet.ts, &mut ledger.metered, sink);
+        for (index, (((packet, observed), wide), candidate)) in packets.enumerate() {
+            let clock = clock_at(index, packet);
+            if clock > *now {
+                *now = clock;
+                cache.tick(clock, &mut ledger.metered, sink);
             }
             if observed.is_metered() {
                 cache.count(Arrival { observed, wide, data: packet.data }, candidate, &mut ledger.metered, sink);
@@ -160,23 +175,13 @@ impl<S: RecordSink> Worker<S> {
 }
 
 impl Intake {
-    /// Decodes a packet of this worker's share; what cannot be metered is counted by reason. `now` is the clock.
+    /// Decodes a packet; what cannot be metered is counted by reason. `now` is the clock.
     #[inline(never)]
     fn decode<'a>(&mut self, packet: &Packet<'a>, now: Timestamp, ledger: &mut Ledger) -> Option<Decoded<'a>> {
-        let shards = self.share.of.get();
-        let decoded = decode(packet);
-        let owner = match &decoded {
-            Ok(decoded) if shards > 1 => shard(&decoded.key, shards),
-            // What has no addresses is the first worker's.
-            _ => 0,
-        };
-        if owner != self.share.index {
-            return None;
-        }
         let metered = &mut ledger.metered;
         metered.delivered_packets += 1;
         metered.delivered_octets += u64::from(packet.wire_octets);
-        let mut decoded = match decoded {
+        let mut decoded = match decode(packet) {
             Ok(decoded) => decoded,
             Err(ignore) => {
                 ignore.count(&mut ledger.ignored);

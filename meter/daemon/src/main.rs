@@ -86,9 +86,8 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let mut failed = false;
     for path in &settings.read {
         // Captures have nothing to do with each other: each begins with an empty cache.
-        let sources: Result<Vec<_>, _> = sinks.iter().map(|_| capture::open(path)).collect();
-        let outcome = match sources {
-            Ok(sources) => meter(sources, &settings.meter, sinks, &|_| ()).context("cannot reserve memory")?,
+        let outcome = match capture::open(path) {
+            Ok(mut source) => meter(&mut *source, &settings.meter, sinks, &|_| ()).context("cannot reserve memory")?,
             Err(error) => {
                 eprintln!("weir-meter: {error}");
                 failed = true;

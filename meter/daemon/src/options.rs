@@ -204,9 +204,6 @@ impl Settings {
         let Some(workers) = NonZeroUsize::new(workers).filter(|w| w.get() <= 256) else {
             bail!("workers: {workers} is not within 1 and 256");
         };
-        if workers.get() > 1 && read.iter().any(|path| path == "-") {
-            bail!("workers: standard input can be read by one worker only");
-        }
         if read.iter().filter(|path| *path == "-").count() > 1 {
             bail!("read: standard input can be read once only");
         }
@@ -334,7 +331,8 @@ mod tests {
             (&["--key", "mac"], "key"),
             (&["--key", "none,vlan"], "key"),
             (&["-e", "ftp://x"], "export"),
-            (&["-r", "-", "--workers", "2"], "workers"),
+            (&["-r", "-", "-r", "-"], "read"),
+            (&["--workers", "0"], "workers"),
             (&["--max-datagram", "70000"], "max-datagram"),
             (&["-e", "file:x", "-e", "json:x"], "export"),
             (&["-r", "Cargo.toml", "-e", "file:./Cargo.toml"], "export"),

@@ -48,6 +48,9 @@ use self::window::Window;
 /// A record that claims more is damage.
 pub const MAX_CAPTURED: u32 = 262_144;
 
+/// Octets of a buffer that a file is read into.
+pub(crate) const BUFFER: usize = Window::BUFFER;
+
 /// Why a capture cannot be opened.
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -2,42 +2,58 @@
 //! The flow cache against a slow, obvious model of its rules, for any sequence of packets; and that nothing is lost,
 //! whatever comes, and however little room there is.
 
+#![expect(clippy::unwrap_used, reason = "a meter without memory fails the test")]
+
 mod oracle;
 mod properties;
 mod rules;
 mod sent;
 
-use std::num::NonZeroUsize;
-
-use weir_flow::{EndReason, FlowRecord, Packet, ledger::Ledger};
-use weir_metering::{MeterConfig, Share, Worker};
+use weir_flow::{
+    BATCH, EndReason, FlowRecord, Packet, PacketSource, RecordSink, SourceError, SourceState, ledger::Ledger,
+};
+use weir_metering::MeterConfig;
 
 use oracle::{Flows, Rec, by_flow};
 use sent::Sent;
 
 /// What one worker gave: flow identifiers and records.
-type Records = Vec<(u64, Rec)>;
+#[derive(Default)]
+struct Records(Vec<(u64, Rec)>);
 
-fn worker(config: &MeterConfig, share: Share, packets: &[Packet<'_>]) -> (Ledger, Records) {
-    let mut records = Records::new();
-    let mut worker = Worker::new(config, share, |r: &FlowRecord<'_>| records.push((r.flow_id, Rec::from(r)))).unwrap();
-    worker.packets(packets);
-    let ledger = worker.finish().0;
-    (ledger, records)
+impl RecordSink for Records {
+    fn record(&mut self, record: &FlowRecord<'_>) {
+        self.0.push((record.flow_id, Rec::from(record)));
+    }
+}
+
+/// Packets in memory, some at a time.
+struct Memory<'a> {
+    packets: &'a [Packet<'a>],
+    at_a_time: usize,
+}
+
+impl PacketSource for Memory<'_> {
+    fn poll(&mut self, visit: &mut dyn FnMut(&[Packet<'_>])) -> Result<SourceState, SourceError> {
+        if self.packets.is_empty() {
+            return Ok(SourceState::End);
+        }
+        let (now, later) = self.packets.split_at(self.at_a_time.min(self.packets.len()));
+        self.packets = later;
+        now.chunks(BATCH).for_each(visit);
+        Ok(SourceState::More)
+    }
 }
 
 /// The records of `workers` workers on the same packets, by flow.
 fn meter(config: &MeterConfig, workers: usize, sent: &[Sent]) -> (Ledger, Flows) {
     let frames: Vec<_> = sent.iter().map(Sent::frame).collect();
     let packets: Vec<_> = sent.iter().zip(&frames).map(|(sent, frame)| sent.packet(frame)).collect();
-    let of = NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN);
-    let (mut ledger, mut records) = (Ledger::default(), Records::new());
-    for index in 0..workers {
-        let part = worker(config, Share { index, of }, &packets);
-        ledger.add(&part.0);
-        records.extend(part.1);
-    }
-    (ledger, by_flow(records))
+    let mut source = Memory { packets: &packets, at_a_time: 7 };
+    let sinks = (0..workers).map(|_| Records::default()).collect();
+    let outcome = weir_metering::meter(&mut source, config, sinks, &|_| ()).unwrap();
+    assert!(outcome.damage.is_none());
+    (outcome.ledger, by_flow(outcome.sinks.into_iter().flat_map(|sink| sink.0).collect()))
 }
 
 /// Every packet is in a record or ignored; every record is counted under its reason.
