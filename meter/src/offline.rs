@@ -75,7 +75,7 @@ pub const fn reading_memory(workers: NonZeroUsize) -> usize {
 ///
 /// # Errors
 ///
-/// If the system has not so much memory to give as `config` asks for; nothing was read then.
+/// If the system has not so much memory to give as `config` asks for, or no thread; nothing was read then.
 pub fn meter<S: RecordSink + Send>(
     source: &mut dyn PacketSource,
     config: &MeterConfig,
@@ -96,7 +96,7 @@ pub fn meter<S: RecordSink + Send>(
             });
             (damage, workers.into_iter().map(Worker::finish).collect())
         }
-        _ => deal(source, workers, &mut seen),
+        _ => deal(source, workers, &mut seen)?,
     };
     let mut outcome = Outcome { ledger: Ledger::default(), sinks: Vec::new(), span: seen.span, damage };
     for (ledger, sink) in results {
@@ -148,18 +148,22 @@ fn deal<S: RecordSink + Send>(
     source: &mut dyn PacketSource,
     workers: Vec<Worker<S>>,
     seen: &mut Seen<'_>,
-) -> (Option<SourceError>, Vec<(Ledger, S)>) {
+) -> io::Result<(Option<SourceError>, Vec<(Ledger, S)>)> {
     thread::scope(|scope| {
         let (lanes, threads): (Vec<_>, Vec<_>) = workers
             .into_iter()
-            .map(|worker| {
+            .enumerate()
+            .map(|(index, worker)| {
                 let (lane, end) = lane();
-                (lane, scope.spawn(move || work(worker, &end)))
+                let builder = thread::Builder::new().name(format!("worker {index}"));
+                Ok((lane, builder.spawn_scoped(scope, move || work(worker, &end))?))
             })
+            .collect::<io::Result<Vec<_>>>()?
+            .into_iter()
             .unzip();
         let damage = Dealer { lanes, clock: Timestamp::ZERO }.read(source, seen);
         let results = threads.into_iter().map(|t| t.join().unwrap_or_else(|cause| panic::resume_unwind(cause)));
-        (damage, results.collect())
+        Ok((damage, results.collect()))
     })
 }
 
