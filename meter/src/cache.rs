@@ -265,9 +265,8 @@ impl FlowCache {
             && !matches!(hot.packets[side], 0 | u32::MAX)
             && now - hot.seen < self.idle
             && units_since(hot.started, now) < self.active >> 32;
-        let is_usual = ts >= hot.last[side]
-            && flags & (SYN | FIN | RST) == 0
-            && (hot.bits & state::WANTS == 0 || observed.is_bare());
+        let is_usual =
+            ts >= hot.last[side] && flags & (SYN | FIN | RST) == 0 && (hot.bits & state::WANTS == 0 || observed.is_bare());
         if !is_open || !is_usual || !add_octets(hot, cold, side, observed.ip_octets) {
             return false;
         }

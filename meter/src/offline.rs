@@ -62,11 +62,13 @@ pub struct Outcome<S> {
 pub const fn reading_memory(workers: NonZeroUsize) -> usize {
     /// A descriptor, and a time that it may need.
     const PACKET: usize = 32 + 8;
-    match workers.get() {
-        1 => 2 * BUFFER,
-        // Sources that share their memory have a buffer for each batch on its way, for others each batch has a copy.
-        workers => (BATCHES + 2) * BUFFER + workers * BATCHES * (MAX_PACKETS * PACKET + MAX_COPIED),
+    if workers.get() == 1 {
+        return 2 * BUFFER;
     }
+    let batches = workers.get() * BATCHES;
+    // A source that shares its memory has a buffer for each batch on its way; of another one, each batch has a copy.
+    let (shared, copied) = ((BATCHES + 2) * BUFFER, batches * MAX_COPIED);
+    batches * MAX_PACKETS * PACKET + if shared > copied { shared } else { copied }
 }
 
 /// Meters a source with one worker for each sink.
@@ -143,12 +145,15 @@ fn drain<'a>(
     }
 }
 
+/// What a worker leaves.
+type Metered<S> = (Ledger, S);
+
 /// Reads on this thread and meters on one for each worker.
 fn deal<S: RecordSink + Send>(
     source: &mut dyn PacketSource,
     workers: Vec<Worker<S>>,
     seen: &mut Seen<'_>,
-) -> io::Result<(Option<SourceError>, Vec<(Ledger, S)>)> {
+) -> io::Result<(Option<SourceError>, Vec<Metered<S>>)> {
     thread::scope(|scope| {
         let (lanes, threads): (Vec<_>, Vec<_>) = workers
             .into_iter()
@@ -263,7 +268,7 @@ impl Dealer {
 }
 
 /// Meters what comes until the reader has no more.
-fn work<S: RecordSink>(mut worker: Worker<S>, lane: &LaneEnd) -> (Ledger, S) {
+fn work<S: RecordSink>(mut worker: Worker<S>, lane: &LaneEnd) -> Metered<S> {
     let mut empty = Vec::with_capacity(RETURNED);
     // If nobody takes them back, nobody reads any more, which the other queue says too.
     let give_back = |empty: &mut Vec<Batch>| empty.drain(..).for_each(|batch| drop(lane.empty.send(batch)));

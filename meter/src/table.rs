@@ -436,7 +436,8 @@ impl FlowTable {
             bucket.put(place.tag, slot);
         }
         if let Some(entry) = self.entries.get_mut(slot as usize) {
-            *entry = Entry { hot: Hot { key, ..Hot::default() }, cold: Cold { app: NONE, ..Cold::default() } };
+            *entry =
+                Entry { hot: Hot { key, ..Hot::default() }, cold: Cold { app: NONE, ..Cold::default() } };
         }
         if key.is_wide()
             && let Some(place) = self.wide.get_mut(slot as usize)

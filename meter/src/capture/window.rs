@@ -3,9 +3,10 @@
 //!
 //! A window of octets that moves over a file from its beginning to its end.
 //!
-//! Files are read, not mapped. Of all ways to get at a file in the page cache that takes least: the kernel copies a buffer
-//! that stays in the second-level cache faster than it can map the pages, however they are asked for (docs/performance.md).
-//! It also bounds memory, has nothing to be released behind, and no other process can end ours by cutting the file short.
+//! Files are read, not mapped. Of the ways to get at a file in the page cache that takes least, by time of user and system:
+//! the kernel copies a buffer that stays in the second-level cache in less time than it maps the pages, whether they are
+//! touched, asked for ahead or let go behind. Reading also bounds memory, and no other process can end ours by cutting the
+//! file short.
 
 use std::fmt;
 use std::io::{self, Cursor, Read};
