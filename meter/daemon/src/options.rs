@@ -10,9 +10,9 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Deserialize;
 use weir_export::{Destination, ExporterConfig, Transport};
-use weir_metering::{KeyFields, MeterConfig};
+use weir_metering::{KeyFields, MeterConfig, TooLittleMemory, reading_memory};
 
-use crate::units::{parse_duration, show_duration};
+use crate::units::{parse_duration, parse_size, show_duration, show_size};
 
 const EXPORT_HELP: &str = "Send records there; may be given several times: udp://HOST[:PORT], tcp://HOST[:PORT], \
     file:PATH, json:PATH, json:-";
@@ -47,7 +47,11 @@ pub struct Options {
     #[arg(long, value_name = "DURATION")]
     pub active_timeout: Option<String>,
 
-    /// Most flows in the cache; memory for all is reserved at start [default: 262144]
+    /// Most memory for flows, application state, fragments, queues and buffers together [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
+
+    /// Most flows in the cache [default: as many as half of the memory holds]
     #[arg(long, value_name = "N")]
     pub flows: Option<usize>,
 
@@ -121,6 +125,7 @@ struct FileOptions {
     uniflow: Option<bool>,
     idle_timeout: Option<String>,
     active_timeout: Option<String>,
+    memory: Option<String>,
     flows: Option<usize>,
     app_flows: Option<usize>,
     max_transactions: Option<u32>,
@@ -134,14 +139,19 @@ struct FileOptions {
     quiet: Option<bool>,
 }
 
-/// Most flows that can be asked for: some ten gigabytes of memory, and less than overflows a number of 32 bits.
-const MAX_FLOWS: usize = 1 << 24;
+/// Memory that the program takes unless told otherwise, beside some four MiB for itself.
+const DEFAULT_MEMORY: usize = 256 << 20;
+
+/// Most flows that can be asked for: some hundred gigabytes of memory.
+const MAX_FLOWS: usize = 1 << 29;
 
 /// What to do, checked.
 #[derive(Debug)]
 pub struct Settings {
     /// Capture files.
     pub read: Vec<String>,
+    /// Octets of memory that everything below shares.
+    pub memory: usize,
     /// Metering.
     pub meter: MeterConfig,
     /// Exporting.
@@ -181,9 +191,7 @@ impl Settings {
             if flag.is_empty() { file.unwrap_or_default() } else { flag }
         };
         let meter = MeterConfig {
-            flows: options.flows.or(file.flows).unwrap_or(default.flows),
             app_flows: options.app_flows.or(file.app_flows).unwrap_or(default.app_flows),
-            app_octets: default.app_octets,
             idle_timeout: duration("idle-timeout", options.idle_timeout, file.idle_timeout, default.idle_timeout)?,
             active_timeout: duration(
                 "active-timeout",
@@ -195,10 +203,17 @@ impl Settings {
             key: options.key.or(file.key).map_or(Ok(default.key), |names| key_fields(&names))?,
             max_transactions: options.max_transactions.or(file.max_transactions).unwrap_or(default.max_transactions),
             hash_seed: options.hash_seed.or(file.hash_seed),
+            // Memory decides of the rest.
+            ..default
         };
-        if !(16..=MAX_FLOWS).contains(&meter.flows) {
-            bail!("flows: {} is not within 16 and {MAX_FLOWS}", meter.flows);
+        let flows = options.flows.or(file.flows);
+        if let Some(flows) = flows.filter(|flows| !(MeterConfig::MIN_FLOWS..=MAX_FLOWS).contains(flows)) {
+            bail!("flows: {flows} is not within {} and {MAX_FLOWS}", MeterConfig::MIN_FLOWS);
         }
+        let memory = match options.memory.or(file.memory) {
+            Some(text) => parse_size(&text).map_err(anyhow::Error::msg).context("memory")?,
+            None => DEFAULT_MEMORY,
+        };
         let read = several(options.read, file.read);
         let workers = options.workers.or(file.workers).unwrap_or(1);
         let Some(workers) = NonZeroUsize::new(workers).filter(|w| w.get() <= 256) else {
@@ -221,9 +236,10 @@ impl Settings {
             bail!("max-datagram: {} is not within 512 and 65507", exporter.max_datagram);
         }
         distinct_files(&read, &exporter.destinations)?;
+        let meter = share_memory(memory, flows, workers, meter, &exporter)?;
         let ledger = options.ledger.or(file.ledger);
         let quiet = options.quiet || file.quiet.unwrap_or(false);
-        Ok(Self { read, meter, exporter, workers, ledger, quiet })
+        Ok(Self { read, memory, meter, exporter, workers, ledger, quiet })
     }
 
     /// The settings as a configuration file.
@@ -240,6 +256,7 @@ impl Settings {
         line("uniflow", meter.uniflow.to_string());
         line("idle-timeout", format!("\"{}\"", show_duration(meter.idle_timeout)));
         line("active-timeout", format!("\"{}\"", show_duration(meter.active_timeout)));
+        line("memory", format!("\"{}\"", show_size(self.memory)));
         line("flows", meter.flows.to_string());
         line("app-flows", meter.app_flows.to_string());
         line("max-transactions", meter.max_transactions.to_string());
@@ -257,6 +274,30 @@ impl Settings {
         line("quiet", self.quiet.to_string());
         text
     }
+}
+
+/// Gives metering what the exporting process and the reading of captures leave of the memory.
+fn share_memory(
+    memory: usize,
+    flows: Option<usize>,
+    workers: NonZeroUsize,
+    meter: MeterConfig,
+    exporter: &ExporterConfig,
+) -> anyhow::Result<MeterConfig> {
+    let others = exporter.memory(workers.get()) + reading_memory(workers);
+    let rest = memory.saturating_sub(others);
+    let too_little = |error: &TooLittleMemory| {
+        let mebibytes = |octets: usize| octets.div_ceil(1 << 20);
+        format!(
+            "memory: {} is too little: {} flows over {} workers take {} MiB with what belongs to them, queues and buffers {} MiB",
+            show_size(memory),
+            error.flows,
+            error.workers,
+            mebibytes(error.needed),
+            mebibytes(others)
+        )
+    };
+    meter.within(rest, flows, workers.get()).map_err(|error| anyhow::Error::msg(too_little(&error)))
 }
 
 /// No destination may overwrite a capture, or another destination.
@@ -326,6 +367,9 @@ mod tests {
         assert!(error.contains("line 2") && error.contains("idle-timeot"), "{error}");
         for (arguments, named) in [
             (&["--flows", "3"][..], "flows"),
+            (&["--memory", "lots"], "memory"),
+            (&["--memory", "3MiB"], "memory"),
+            (&["--memory", "64MiB", "--flows", "1000000"], "memory"),
             (&["--idle-timeout", "0s"], "idle-timeout"),
             (&["--active-timeout", "soon"], "active-timeout"),
             (&["--key", "mac"], "key"),
