@@ -36,6 +36,9 @@ use crate::{
 /// How long an ended TCP flow waits for late segments and acknowledgments.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
+/// Nanoseconds of a second.
+const SECOND: u64 = 1_000_000_000;
+
 /// Entries that are asked for before the first of them is looked at: their memory takes about as long as looking at so many.
 const AHEAD: usize = 16;
 
@@ -123,6 +126,8 @@ pub struct FlowCache {
     /// Of each application state: second of the clock in which transactions were last recorded, and how many in it.
     rates: Vec<(u64, u32)>,
     now: u64,
+    /// When the wheel turns next.
+    next_second: u64,
     config: MeterConfig,
     idle: u64,
     active: u64,
@@ -148,6 +153,7 @@ impl FlowCache {
             pools: Pools::default(),
             rates: Vec::with_capacity(config.app_flows),
             now: 0,
+            next_second: 0,
             config: *config,
             idle: nanos(config.idle_timeout).max(1),
             active: nanos(config.active_timeout).max(1),
@@ -219,13 +225,9 @@ impl FlowCache {
     /// Tells the clock, and closes what is due.
     #[inline]
     pub fn tick(&mut self, ts: Timestamp, counters: &mut Metered, sink: &mut dyn RecordSink) {
-        let now = ts.as_nanos();
-        if now <= self.now {
-            return;
-        }
-        let same_second = now / 1_000_000_000 == self.now / 1_000_000_000;
-        self.now = now;
-        if !same_second {
+        self.now = self.now.max(ts.as_nanos());
+        if self.now >= self.next_second {
+            self.next_second = (self.now / SECOND + 1).saturating_mul(SECOND);
             self.turn_wheel(counters, sink);
         }
     }
@@ -654,7 +656,7 @@ struct Closer<'a> {
 impl Closer<'_> {
     /// A transaction is over, and its flow goes on; `rate` is the second of the last ones and how many were in it.
     fn transaction(&mut self, app: AppRef<'_>, started: Timestamp, rate: &mut (u64, u32)) {
-        let second = self.now / 1_000_000_000;
+        let second = self.now / SECOND;
         let (last, count) = rate;
         if *last != second {
             (*last, *count) = (second, 0);

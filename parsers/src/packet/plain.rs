@@ -57,19 +57,20 @@ impl Plain {
     #[inline(always)]
     #[must_use]
     pub fn read(packet: &Packet<'_>) -> Option<Self> {
-        const IPV4: [u8; 2] = [0x08, 0x00];
-        const IPV6: [u8; 2] = [0x86, 0xdd];
+        const IPV4: u16 = 0x0800;
+        const IPV6: u16 = 0x86dd;
+        const VLAN: u16 = 0x8100;
         if packet.link != LinkType::ETHERNET {
             return None;
         }
         let (ethernet, ip) = packet.data.split_first_chunk::<ETHERNET>()?;
-        match [ethernet[12], ethernet[13]] {
+        match u16::from_be_bytes([ethernet[12], ethernet[13]]) {
             IPV4 => Self::v4(ip, ETHERNET, 0),
             IPV6 => Self::v6(ip, ETHERNET, 0),
-            [0x81, 0x00] => {
+            VLAN => {
                 let (tag, ip) = ip.split_first_chunk::<TAG>()?;
                 let vlan = u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff;
-                match [tag[2], tag[3]] {
+                match u16::from_be_bytes([tag[2], tag[3]]) {
                     IPV4 => Self::v4(ip, ETHERNET + TAG, vlan),
                     IPV6 => Self::v6(ip, ETHERNET + TAG, vlan),
                     _ => None,
