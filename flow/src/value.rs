@@ -35,10 +35,25 @@ pub trait ValueList {
     fn at(&self, index: usize) -> Option<Value<'_>>;
 }
 
+/// Bytes that an allocator takes for a block of this capacity: with what it notes of the block, and rounded up.
+#[must_use]
+pub const fn allocated(capacity: usize) -> usize {
+    // As the allocator of glibc does: a word before each block, steps of 16 bytes, and no block below 32.
+    match capacity {
+        0 => 0,
+        1..=24 => 32,
+        _ => capacity.saturating_add(8 + 15) & !15,
+    }
+}
+
 /// What a field of an application struct can do. See [`crate::app`].
 pub trait Field {
     /// Forgets the value, keeps the memory.
     fn clear(&mut self);
+    /// Bytes of memory that it holds beside itself, as [`allocated`] counts them.
+    fn held(&self) -> usize {
+        0
+    }
     /// Whether something did not fit.
     fn is_cut(&self) -> bool {
         false
@@ -102,10 +117,21 @@ impl Field for Option<i8> {
 macro_rules! bytes_field {
     ($(#[$doc:meta])* $name:ident $variant:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Default, Eq, PartialEq)]
+        #[derive(Default, Eq, PartialEq)]
         pub struct $name<const MAX: usize> {
             bytes: Vec<u8>,
             cut: bool,
+        }
+
+        impl<const MAX: usize> Clone for $name<MAX> {
+            fn clone(&self) -> Self {
+                Self { bytes: self.bytes.clone(), cut: self.cut }
+            }
+
+            fn clone_from(&mut self, source: &Self) {
+                self.bytes.clone_from(&source.bytes);
+                self.cut = source.cut;
+            }
         }
 
         impl<const MAX: usize> $name<MAX> {
@@ -119,7 +145,7 @@ macro_rules! bytes_field {
             /// Appends to the value; all after `MAX` octets is cut off.
             pub fn extend(&mut self, bytes: &[u8]) {
                 let room = MAX.saturating_sub(self.bytes.len());
-                self.bytes.extend(bytes.iter().take(room));
+                self.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
                 self.cut |= bytes.len() > room;
             }
 
@@ -146,6 +172,9 @@ macro_rules! bytes_field {
             fn clear(&mut self) {
                 self.bytes.clear();
                 self.cut = false;
+            }
+            fn held(&self) -> usize {
+                allocated(self.bytes.capacity())
             }
             fn is_cut(&self) -> bool {
                 self.cut
@@ -186,7 +215,7 @@ impl<const ITEMS: usize, const MAX: usize> TextList<ITEMS, MAX> {
         if self.ends.len() >= ITEMS {
             return;
         }
-        self.bytes.extend(text.iter().take(MAX));
+        self.bytes.extend_from_slice(text.get(..MAX).unwrap_or(text));
         self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
     }
 
@@ -235,6 +264,9 @@ impl<const ITEMS: usize, const MAX: usize> Field for TextList<ITEMS, MAX> {
         self.bytes.clear();
         self.ends.clear();
         self.cut = false;
+    }
+    fn held(&self) -> usize {
+        allocated(self.bytes.capacity()) + allocated(self.ends.capacity() * size_of::<u32>())
     }
     fn is_cut(&self) -> bool {
         self.cut
@@ -326,6 +358,9 @@ impl<T: Item + Copy + PartialEq, const ITEMS: usize> Field for List<T, ITEMS> {
         self.items.clear();
         self.cut = false;
     }
+    fn held(&self) -> usize {
+        allocated(self.items.capacity() * size_of::<T>())
+    }
     fn is_cut(&self) -> bool {
         self.cut
     }
@@ -366,6 +401,24 @@ mod tests {
         list.clear();
         list.push(b"abcd");
         assert_eq!(list.iter().collect::<Vec<_>>(), [&b"abc"[..]]);
+    }
+
+    #[test]
+    fn what_is_held_grows_with_the_value_and_stays_when_it_is_cleared() {
+        let (mut text, mut texts, mut list) =
+            (Text::<100>::default(), TextList::<4, 9>::default(), List::<u16, 4>::default());
+        let held = |fields: [&dyn Field; 3]| fields.map(Field::held);
+        assert_eq!(held([&text, &texts, &list]), [0; 3]);
+        text.set(&[b'x'; 100]);
+        texts.push(b"x");
+        list.push(1);
+        let full = held([&text, &texts, &list]);
+        assert!(full[0] >= 112 && full[1] >= 64 && full[2] >= 32, "{full:?}");
+        for field in [&mut text as &mut dyn Field, &mut texts, &mut list] {
+            field.clear();
+        }
+        assert_eq!(held([&text, &texts, &list]), full);
+        assert_eq!([0, 1, 24, 25, 40, 41].map(allocated), [0, 32, 32, 48, 48, 64]);
     }
 
     #[test]

@@ -127,6 +127,7 @@ struct Side {
 fn drive<P: Parser>(transport: Transport, hinted: bool, pieces: &[Piece<'_>]) -> Transactions<P::Fields> {
     let mut parser = P::default();
     let mut transactions = Transactions::new(P::IDENTITY.max_open);
+    let mut scratch = P::Scratch::default();
     let mut sides = [Side::default(), Side::default()];
     for piece in pieces {
         let direction = direction(piece);
@@ -156,7 +157,7 @@ fn drive<P: Parser>(transport: Transport, hinted: bool, pieces: &[Piece<'_>]) ->
             }
             let input = Input { bytes, direction, transport, hinted, snapped };
             let opened = transactions.opened();
-            match parser.parse(input, &mut transactions) {
+            match parser.parse(input, &mut transactions, &mut scratch) {
                 // An empty datagram was looked at, and that is all.
                 Step::Consumed(_) if bytes.is_empty() => break,
                 Step::Consumed(read) => {
@@ -171,7 +172,11 @@ fn drive<P: Parser>(transport: Transport, hinted: bool, pieces: &[Piece<'_>]) ->
                 }
                 Step::More => {
                     assert_eq!(transactions.opened(), opened, "opened a transaction, but read nothing");
-                    assert_eq!(parser.parse(input, &mut transactions), Step::More, "changed, but read nothing");
+                    assert_eq!(
+                        parser.parse(input, &mut transactions, &mut scratch),
+                        Step::More,
+                        "changed, but read nothing"
+                    );
                     break;
                 }
                 Step::Handover(_) | Step::Done | Step::Reject => return transactions,
@@ -252,10 +257,10 @@ fn feed(
             session.settle(pools, &mut close);
         }
         if piece.control & TIMEOUT != 0 {
-            session.close_current(&mut close);
+            session.close_current(pools, &mut close);
         }
     }
-    session.finish(&mut close);
+    session.finish(pools, &mut close);
     let closed = found.len() as u64 + session.dropped();
     assert_eq!(closed, session.opened(), "transactions closed or dropped, and opened");
     session.recycle(pools);

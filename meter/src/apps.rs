@@ -1,24 +1,51 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Application state beside the flow table: a slab of sessions with their streams, of bounded size.
+//! Hot path. Application state beside the flow table: a slab of sessions with their streams, of bounded size.
+//!
+//! All of it is within one budget: the slab, which is reserved at start, and what its sessions and streams hold. A flow keeps
+//! an index into the slab, and notes whether more payload is wanted ([`After`]), so that a flow that has said all that is of
+//! interest, or whose payload nobody knows, is not looked at here again. Of a flow whose payload is only passed over, the
+//! first cache line of its state is touched.
 
-use weir_flow::Timestamp;
+use weir_flow::{Timestamp, app::AppRef, ledger::Metered};
 use weir_parsers::app::{Direction, Feed, Input, Pools, Session, Transport};
 
 use crate::{
-    stream::{Piece, Segment, Stream},
+    stream::{Chunk, Outlet, Piece, Segment, Stream},
     table::NONE,
 };
 
 /// Mark in place of an index: the flow's payload is of no interest (any more).
 pub const UNWANTED: u32 = NONE - 1;
 
-/// Application state of one flow.
-#[derive(Debug, Default)]
-pub struct App {
-    /// The parsers' view.
-    pub session: Session,
-    streams: [Stream; 2],
+/// What a flow is to do about its application state.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum After {
+    /// Feed it the payload that comes.
+    Wants,
+    /// Keep it, for the transactions that are not closed, but feed it no more.
+    Over,
+    /// Forget its index, and feed no more: there is nothing left.
+    Released,
 }
+
+/// Chunks that are kept for later use.
+const MAX_SPARE_CHUNKS: usize = 128;
+
+/// Bytes that a chunk takes.
+const CHUNK: usize = weir_flow::allocated(size_of::<Chunk>());
+
+/// Part of the budget that the slab may take.
+const SLAB_SHARE: usize = 4;
+
+/// Application state of one flow: three cache lines, of which the first is all that is needed to pass over payload.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+struct App {
+    streams: [Stream; 2],
+    session: Session,
+}
+
+const _: () = assert!(size_of::<App>() == 192);
 
 /// One packet's payload on its way to the parsers.
 #[derive(Clone, Copy, Debug)]
@@ -35,57 +62,121 @@ pub struct Payload<'a> {
     pub ts: Timestamp,
 }
 
-impl App {
-    /// Feeds a packet; gives the number of gaps that a parser noticed.
-    pub fn feed(&mut self, payload: Payload<'_>, pools: &mut Pools) -> u64 {
-        let Self { session, streams } = self;
-        let Payload { direction, bytes, octets, ts, .. } = payload;
-        let input = |bytes, transport, snapped| Input { bytes, direction, transport, hinted: false, snapped };
-        let Some((sequence, flags)) = payload.tcp else {
-            let snapped = (octets as usize) > bytes.len();
-            session.feed(input(bytes, Transport::Datagram, snapped), ts, pools);
-            return 0;
-        };
-        let stream = &mut streams[direction.index()];
-        // SYN takes one sequence number (RFC 9293 section 3.4), and may carry data (RFC 7413).
-        let sequence = if flags & weir_flow::tcp_flags::SYN == 0 { sequence } else { sequence.wrapping_add(1) };
-        let mut gaps = 0;
-        stream.push(Segment { sequence, payload: bytes, octets }, &mut |piece| {
-            gaps += pass(session, piece, direction, ts, pools);
-        });
-        if session.is_done() {
-            streams.iter_mut().for_each(Stream::clear);
-        }
-        gaps
-    }
+/// What came of feeding, for the counters.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Fed {
+    gaps: u64,
+    transactions: u64,
+    dropped: u64,
+    states_refused: u64,
+    unread_refused: u64,
+    segments_refused: u64,
+}
 
-    /// A direction begins anew at this sequence number; gives the number of gaps that a parser noticed.
-    pub fn begin_again(&mut self, direction: Direction, sequence: u32) -> u64 {
-        let stream = &mut self.streams[direction.index()];
-        stream.clear();
-        stream.begin(sequence);
-        u64::from(self.session.gap(direction, u64::MAX))
-    }
-
-    /// Feeds what was kept for want of the octets before it: the flow has ended.
-    pub fn finish(&mut self, ts: Timestamp, pools: &mut Pools) -> u64 {
-        let Self { session, streams } = self;
-        let mut gaps = 0;
-        for (stream, direction) in streams.iter_mut().zip([Direction::Forward, Direction::Reverse]) {
-            stream.finish(&mut |piece| gaps += pass(session, piece, direction, ts, pools));
-        }
-        gaps
+impl Fed {
+    /// Adds it to the counters.
+    pub const fn count(&self, counters: &mut Metered) {
+        counters.stream_gaps += self.gaps;
+        counters.transactions += self.transactions;
+        counters.transactions_not_recorded += self.dropped;
+        counters.application_states_refused += self.states_refused;
+        counters.application_unread_refused += self.unread_refused;
+        counters.application_segments_refused += self.segments_refused;
     }
 }
 
-fn pass(session: &mut Session, piece: Piece<'_>, direction: Direction, ts: Timestamp, pools: &mut Pools) -> u64 {
-    match piece {
-        Piece::Bytes(bytes) => {
-            let input = Input { bytes, direction, transport: Transport::Stream, hinted: false, snapped: false };
-            let _: Feed = session.feed(input, ts, pools);
-            0
+impl App {
+    /// Passes over a segment that is the next and holds nothing of interest. False if it must be looked at.
+    #[inline]
+    fn pass_over(&mut self, payload: &Payload<'_>) -> bool {
+        let Some((sequence, flags)) = payload.tcp else { return false };
+        let stream = &mut self.streams[payload.direction.index()];
+        let passes = flags & weir_flow::tcp_flags::SYN == 0
+            && stream.is_next(sequence)
+            && self.session.skip(payload.direction, payload.octets);
+        if passes {
+            stream.advance(payload.octets);
         }
-        Piece::Gap(missing) => u64::from(session.gap(direction, missing)),
+        passes
+    }
+
+    /// Feeds a packet. False if a segment could not be kept for want of memory.
+    fn feed(&mut self, payload: Payload<'_>, reader: &mut Reader<'_>) -> bool {
+        let Self { session, streams } = self;
+        let Payload { direction, bytes, octets, ts, .. } = payload;
+        let Some((sequence, flags)) = payload.tcp else {
+            let snapped = (octets as usize) > bytes.len();
+            let input = Input { bytes, direction, transport: Transport::Datagram, hinted: false, snapped };
+            session.feed(input, ts, reader.pools);
+            return true;
+        };
+        // SYN takes one sequence number (RFC 9293 section 3.4), and may carry data (RFC 7413).
+        let sequence = if flags & weir_flow::tcp_flags::SYN == 0 { sequence } else { sequence.wrapping_add(1) };
+        let mut way = Way { session, direction, ts, reader };
+        let is_kept = streams[direction.index()].push(Segment { sequence, payload: bytes, octets }, &mut way);
+        if way.session.is_done() {
+            streams.iter_mut().for_each(|stream| stream.clear(&mut way));
+        }
+        is_kept
+    }
+
+    /// Feeds what was kept for want of the octets before it: the flow has ended.
+    fn finish(&mut self, ts: Timestamp, reader: &mut Reader<'_>) {
+        let Self { session, streams } = self;
+        for (stream, direction) in streams.iter_mut().zip([Direction::Forward, Direction::Reverse]) {
+            stream.finish(&mut Way { session, direction, ts, reader });
+        }
+    }
+}
+
+/// Chunks of nobody, kept for their memory.
+#[allow(clippy::vec_box, reason = "the boxes move to and from the streams")]
+type Chunks = Vec<Box<Chunk>>;
+
+/// What feeding needs beside the flow's own state.
+struct Reader<'a> {
+    pools: &'a mut Pools,
+    chunks: &'a mut Chunks,
+    gaps: u64,
+}
+
+/// The way from a stream to the parsers.
+struct Way<'a, 'b> {
+    session: &'a mut Session,
+    direction: Direction,
+    ts: Timestamp,
+    reader: &'a mut Reader<'b>,
+}
+
+impl Outlet for Way<'_, '_> {
+    fn pass(&mut self, piece: Piece<'_>) {
+        let direction = self.direction;
+        match piece {
+            Piece::Bytes(bytes) => {
+                let input = Input { bytes, direction, transport: Transport::Stream, hinted: false, snapped: false };
+                let _: Feed = self.session.feed(input, self.ts, self.reader.pools);
+            }
+            Piece::Gap(missing) => self.reader.gaps += u64::from(self.session.gap(direction, missing)),
+        }
+    }
+
+    fn chunk(&mut self) -> Option<Box<Chunk>> {
+        let Reader { pools, chunks, .. } = &mut *self.reader;
+        chunks.pop().or_else(|| {
+            pools.make_room(CHUNK).then(|| {
+                pools.budget_mut().charge(CHUNK);
+                Box::default()
+            })
+        })
+    }
+
+    fn give_back(&mut self, chunk: Box<Chunk>) {
+        let Reader { pools, chunks, .. } = &mut *self.reader;
+        if chunks.len() < MAX_SPARE_CHUNKS && !pools.budget().is_tight() {
+            chunks.push(chunk);
+        } else {
+            pools.budget_mut().refund(CHUNK);
+        }
     }
 }
 
@@ -94,14 +185,28 @@ fn pass(session: &mut Session, piece: Piece<'_>, direction: Direction, ts: Times
 pub struct Apps {
     slab: Vec<App>,
     free: Vec<u32>,
+    chunks: Chunks,
+    pools: Pools,
     capacity: usize,
 }
 
 impl Apps {
-    /// Room for `capacity` states.
+    /// Room for `flows` states at a time, which take no more than `octets` of memory with all they hold. Less than
+    /// [`weir_parsers::app::RESERVE`] octets are too few for any.
     #[must_use]
-    pub fn new(capacity: usize) -> Self {
-        Self { slab: Vec::new(), free: Vec::new(), capacity: capacity.min(UNWANTED as usize) }
+    pub fn new(flows: usize, octets: usize) -> Self {
+        const EACH: usize = size_of::<App>() + size_of::<u32>();
+        let mut pools = Pools::new(octets);
+        let capacity = flows.min(pools.budget().limit() / SLAB_SHARE / EACH).min(UNWANTED as usize);
+        pools.budget_mut().charge(capacity * EACH);
+        Self {
+            slab: Vec::with_capacity(capacity),
+            free: Vec::with_capacity(capacity),
+            // It is small, and within the reserve.
+            chunks: Vec::with_capacity(MAX_SPARE_CHUNKS),
+            pools,
+            capacity,
+        }
     }
 
     /// State for a flow with these ports, and with these sequence numbers of the first octets; [`UNWANTED`] if there is no
@@ -111,8 +216,6 @@ impl Apps {
             Some(index) => index,
             None if self.slab.len() < self.capacity => {
                 self.slab.push(App::default());
-                // Nothing is free now; later all may be.
-                self.free.reserve(self.slab.capacity());
                 u32::try_from(self.slab.len() - 1).unwrap_or(UNWANTED)
             }
             None => return UNWANTED,
@@ -126,18 +229,109 @@ impl Apps {
         index
     }
 
-    /// The state at an index; `None` for [`NONE`] and [`UNWANTED`].
+    /// Feeds a packet of the flow with this index. `None` if nothing came of it; else [`Apps::settle`] must follow.
     #[inline]
-    pub fn get_mut(&mut self, index: u32) -> Option<&mut App> {
-        self.slab.get_mut(index as usize)
+    pub fn feed(&mut self, index: u32, payload: Payload<'_>) -> Option<Fed> {
+        let app = self.slab.get_mut(index as usize)?;
+        if app.pass_over(&payload) {
+            return None;
+        }
+        Some(self.read(index, |app, reader| app.feed(payload, reader)))
+    }
+
+    /// Closes what is over now that a packet has been fed.
+    pub fn settle(&mut self, index: u32, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) -> After {
+        let Some(app) = self.slab.get_mut(index as usize) else { return After::Wants };
+        app.session.settle(&mut self.pools, close);
+        self.after(index)
+    }
+
+    fn after(&mut self, index: u32) -> After {
+        match self.slab.get(index as usize) {
+            Some(app) if !app.session.is_done() => After::Wants,
+            Some(app) if !app.session.is_empty() => After::Over,
+            Some(_) => {
+                self.release(index);
+                After::Released
+            }
+            None => After::Wants,
+        }
+    }
+
+    /// A direction begins anew at this sequence number.
+    pub fn begin_again(&mut self, index: u32, direction: Direction, sequence: u32) -> Option<Fed> {
+        // Of a flow that is over, nothing is put in order any more.
+        self.slab.get(index as usize).filter(|app| !app.session.is_done())?;
+        Some(self.read(index, |app, reader| {
+            let stream = &mut app.streams[direction.index()];
+            stream.clear(&mut Way { session: &mut app.session, direction, ts: Timestamp::ZERO, reader });
+            stream.begin(sequence);
+            reader.gaps += u64::from(app.session.gap(direction, u64::MAX));
+            true
+        }))
+    }
+
+    /// Closes the complete transaction that packets now belong to, if there is one.
+    pub fn close_current(&mut self, index: u32, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) -> After {
+        let Some(app) = self.slab.get_mut(index as usize) else { return After::Wants };
+        app.session.close_current(&mut self.pools, close);
+        self.after(index)
+    }
+
+    /// Feeds what was kept for want of the octets before it, since the flow has ended; [`Apps::finish`] must follow.
+    pub fn feed_rest(&mut self, index: u32, ts: Timestamp) -> Option<Fed> {
+        let app = self.slab.get(index as usize)?;
+        if app.streams.iter().all(Stream::is_in_order) {
+            return None;
+        }
+        Some(self.read(index, |app, reader| {
+            app.finish(ts, reader);
+            true
+        }))
+    }
+
+    /// Closes all transactions of a flow that has ended, and takes its state back.
+    pub fn finish(&mut self, index: u32, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
+        if let Some(app) = self.slab.get_mut(index as usize) {
+            app.session.finish(&mut self.pools, close);
+            self.release(index);
+        }
+    }
+
+    /// Lets the parsers of a flow read, and says what came of it.
+    fn read(&mut self, index: u32, read: impl FnOnce(&mut App, &mut Reader<'_>) -> bool) -> Fed {
+        let Self { slab, chunks, pools, .. } = self;
+        let Some(app) = slab.get_mut(index as usize) else { return Fed::default() };
+        let before = (app.session.opened(), app.session.dropped());
+        let mut reader = Reader { pools, chunks, gaps: 0 };
+        let is_kept = read(app, &mut reader);
+        let Reader { pools, chunks, gaps } = reader;
+        let refused = pools.take_refused();
+        if pools.budget().is_tight() {
+            // Who needs memory elsewhere cannot ask for these.
+            pools.budget_mut().refund(chunks.len() * CHUNK);
+            chunks.clear();
+        }
+        Fed {
+            gaps,
+            transactions: app.session.opened() - before.0,
+            dropped: app.session.dropped() - before.1,
+            states_refused: refused.states,
+            unread_refused: refused.unread,
+            segments_refused: u64::from(!is_kept),
+        }
     }
 
     /// Takes a state back, its transactions closed.
-    pub fn release(&mut self, index: u32, pools: &mut Pools) {
-        if let Some(app) = self.slab.get_mut(index as usize) {
-            app.session.recycle(pools);
-            app.streams.iter_mut().for_each(Stream::clear);
-            self.free.push(index);
+    fn release(&mut self, index: u32) {
+        let Self { slab, chunks, pools, free, .. } = self;
+        let Some(app) = slab.get_mut(index as usize) else { return };
+        let App { session, streams } = app;
+        session.recycle(pools);
+        let mut reader = Reader { pools, chunks, gaps: 0 };
+        for stream in streams {
+            stream.clear(&mut Way { session, direction: Direction::Forward, ts: Timestamp::ZERO, reader: &mut reader });
         }
+        free.push(index);
     }
 }

@@ -21,13 +21,13 @@ use weir_flow::{
     tcp_flags::{ACK, FIN, RST, SYN},
 };
 use weir_parsers::{
-    app::{Direction, Pools},
+    app::Direction,
     packet::{Decoded, Plain},
 };
 
 use crate::{
     MeterConfig,
-    apps::{Apps, Payload, UNWANTED},
+    apps::{After, Apps, Payload, UNWANTED},
     hash::{Seed, flow_id},
     table::{Cold, Entry, FlowTable, Hot, Inserted, NONE, Narrow, Place, Wide, state},
     wheel::Wheel,
@@ -122,7 +122,6 @@ pub struct FlowCache {
     table: FlowTable,
     wheel: Wheel,
     apps: Apps,
-    pools: Pools,
     /// Of each application state: second of the clock in which transactions were last recorded, and how many in it.
     rates: Vec<(u64, u32)>,
     now: u64,
@@ -149,8 +148,7 @@ impl FlowCache {
         Ok(Self {
             table: FlowTable::new(config.flows, seed)?,
             wheel: Wheel::new(config.flows),
-            apps: Apps::new(config.app_flows),
-            pools: Pools::default(),
+            apps: Apps::new(config.app_flows, config.app_octets),
             rates: Vec::with_capacity(config.app_flows),
             now: 0,
             next_second: 0,
@@ -267,8 +265,9 @@ impl FlowCache {
             && !matches!(hot.packets[side], 0 | u32::MAX)
             && now - hot.seen < self.idle
             && units_since(hot.started, now) < self.active >> 32;
-        let is_usual =
-            ts >= hot.last[side] && flags & (SYN | FIN | RST) == 0 && (hot.bits & state::WANTS == 0 || observed.is_bare());
+        let is_usual = ts >= hot.last[side]
+            && flags & (SYN | FIN | RST) == 0
+            && (hot.bits & state::WANTS == 0 || observed.is_bare());
         if !is_open || !is_usual || !add_octets(hot, cold, side, observed.ip_octets) {
             return false;
         }
@@ -438,10 +437,10 @@ impl FlowCache {
             cold.detail[direction.index()] = first;
             cold.has_detail[direction.index()] = true;
             if known != Some(first)
-                && let Some(app) = self.apps.get_mut(cold.app)
+                && let Some(fed) = self.apps.begin_again(cold.app, direction, first)
             {
                 // Another connection on the same ports, without an end of the one before.
-                counters.stream_gaps += app.begin_again(direction, first);
+                fed.count(counters);
             }
         }
         if observed.is_bare() {
@@ -462,24 +461,24 @@ impl FlowCache {
             self.rates[index] = (0, 0);
         }
         let index = cold.app;
-        let Some(app) = self.apps.get_mut(index) else { return };
-        if app.session.is_done() {
-            return;
-        }
-        let before = (app.session.opened(), app.session.dropped());
-        counters.stream_gaps += app.feed(Payload { direction, ..arrival.payload() }, &mut self.pools);
-        counters.transactions += app.session.opened() - before.0;
-        counters.transactions_not_recorded += app.session.dropped() - before.1;
-        let is_over = app.session.is_done() && app.session.opened() == 0;
+        let Some(fed) = self.apps.feed(index, Payload { direction, ..arrival.payload() }) else { return };
+        fed.count(counters);
         let Some(rate) = self.rates.get_mut(index as usize) else { return };
         let (config, table) = (&self.config, &mut self.table);
         let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
-        app.session.settle(&mut self.pools, &mut |app, started| closer.transaction(app, started, rate));
-        if is_over {
-            self.apps.release(index, &mut self.pools);
-            if let Some(Entry { hot, cold }) = self.table.entry_mut(slot) {
+        let after = self.apps.settle(index, &mut |app, started| closer.transaction(app, started, rate));
+        self.go_on(slot, after);
+    }
+
+    /// Notes what a flow wants of its application state from now on.
+    fn go_on(&mut self, slot: u32, after: After) {
+        if after == After::Wants {
+            return;
+        }
+        if let Some(Entry { hot, cold }) = self.table.entry_mut(slot) {
+            hot.bits &= !state::WANTS;
+            if after == After::Released {
                 cold.app = NONE;
-                hot.bits &= !state::WANTS;
             }
         }
     }
@@ -490,15 +489,14 @@ impl FlowCache {
         let (config, table) = (&self.config, &mut self.table);
         let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
         let mut closed = false;
-        if let Some(app) = self.apps.get_mut(index) {
-            app.session.close_current(&mut |app, started| {
-                closed = true;
-                closer.close(reason, Some(app), started);
-            });
-        }
+        let after = self.apps.close_current(index, &mut |app, started| {
+            closed = true;
+            closer.close(reason, Some(app), started);
+        });
         if !closed {
             closer.close(reason, None, Timestamp::ZERO);
         }
+        self.go_on(slot, after);
     }
 
     /// Closes the records of a flow, for this reason where they were not due before, and forgets it.
@@ -521,15 +519,11 @@ impl FlowCache {
         let (index, seen) = (std::mem::replace(&mut cold.app, NONE), Timestamp::from_nanos(hot.seen));
         let (config, table) = (&self.config, &mut self.table);
         let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
-        if let Some(app) = self.apps.get_mut(index) {
-            let before = (app.session.opened(), app.session.dropped());
-            closer.counters.stream_gaps += app.finish(seen, &mut self.pools);
-            closer.counters.transactions += app.session.opened() - before.0;
-            closer.counters.transactions_not_recorded += app.session.dropped() - before.1;
-            // The first transaction has the packets, and is the last record if no other follows.
-            app.session.finish(&mut |app, started| closer.close(reason, Some(app), started));
-            self.apps.release(index, &mut self.pools);
+        if let Some(fed) = self.apps.feed_rest(index, seen) {
+            fed.count(closer.counters);
         }
+        // The first transaction has the packets, and is the last record if no other follows.
+        self.apps.finish(index, &mut |app, started| closer.close(reason, Some(app), started));
         closer.close_if_counted(reason);
     }
 }

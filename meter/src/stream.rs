@@ -4,13 +4,18 @@
 //! Octets that are simply the next are passed on without a copy. What comes too early is kept, within bounds; what comes
 //! again is passed over. When the bound is reached, the missing octets are taken for lost, which is a gap. Segments that
 //! overlap with different content: the octets that came first count.
+//!
+//! What is kept lies in chunks, each with a part of a segment, in a list in the order of their sequence numbers. Chunks come
+//! from who feeds the stream, and go back there. If there is none, the missing octets are a gap, too.
 
 /// Most octets kept for one direction.
-const MAX_HELD: usize = 64 * 1024;
+const MAX_HELD: u32 = 64 * 1024;
 /// Most segments kept for one direction.
-const MAX_SEGMENTS: usize = 32;
+const MAX_SEGMENTS: u32 = 32;
 /// Nothing is kept for a segment further ahead than this: more is missing than could come yet, so it is a gap.
 const MAX_AHEAD: u32 = 1 << 24;
+/// Octets that one chunk takes: a segment of an Ethernet frame, and the whole chunk in two kilobytes.
+const CHUNK: usize = 2000;
 
 /// What a stream passes on.
 pub enum Piece<'a> {
@@ -18,6 +23,16 @@ pub enum Piece<'a> {
     Bytes(&'a [u8]),
     /// This many octets are missing here.
     Gap(u64),
+}
+
+/// Who feeds a stream: takes what is in order, and has the memory for what is not.
+pub trait Outlet {
+    /// Takes the next piece.
+    fn pass(&mut self, piece: Piece<'_>);
+    /// A chunk, whatever it holds; `None` if there is no memory for one.
+    fn chunk(&mut self) -> Option<Box<Chunk>>;
+    /// Takes a chunk back.
+    fn give_back(&mut self, chunk: Box<Chunk>);
 }
 
 /// A segment as it was captured.
@@ -31,70 +46,131 @@ pub struct Segment<'a> {
     pub octets: u32,
 }
 
+/// Part of a segment that came too early, up to [`CHUNK`] octets of it.
+#[derive(Debug)]
+pub struct Chunk {
+    next: Option<Box<Chunk>>,
+    sequence: u32,
+    /// Octets on the wire.
+    octets: u32,
+    /// Octets that were captured.
+    len: u16,
+    /// It begins a segment.
+    begins: bool,
+    bytes: [u8; CHUNK],
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        Self { next: None, sequence: 0, octets: 0, len: 0, begins: false, bytes: [0; CHUNK] }
+    }
+}
+
+impl Chunk {
+    fn fill(&mut self, segment: Segment<'_>, begins: bool) {
+        let len = segment.payload.len().min(CHUNK);
+        if let (Some(to), Some(from)) = (self.bytes.get_mut(..len), segment.payload.get(..len)) {
+            to.copy_from_slice(from);
+        }
+        self.sequence = segment.sequence;
+        self.octets = segment.octets;
+        // At most the size of a chunk.
+        self.len = len as u16;
+        self.begins = begins;
+    }
+}
+
 /// Order of one direction.
 #[derive(Debug, Default)]
 pub struct Stream {
     /// Sequence number of the next octet; `None` before the first segment.
     next: Option<u32>,
-    held: Vec<Held>,
-    held_octets: usize,
-}
-
-#[derive(Debug)]
-struct Held {
-    sequence: u32,
-    payload: Vec<u8>,
-    octets: u32,
+    /// What came too early, in order.
+    held: Option<Box<Chunk>>,
+    held_octets: u32,
+    held_segments: u32,
 }
 
 impl Stream {
-    /// Forgets everything, keeps the memory of the list.
-    pub fn clear(&mut self) {
-        self.next = None;
-        self.held.clear();
-        self.held_octets = 0;
+    /// Forgets everything.
+    pub fn clear(&mut self, outlet: &mut impl Outlet) {
+        while let Some(chunk) = self.take_first() {
+            outlet.give_back(chunk);
+        }
+        *self = Self::default();
     }
 
     /// The connection begins: the first octet of data has this sequence number.
-    pub fn begin(&mut self, sequence: u32) {
+    pub const fn begin(&mut self, sequence: u32) {
         if self.next.is_none() {
             self.next = Some(sequence);
         }
     }
 
-    /// Takes a segment and passes on what is in order now.
-    pub fn push(&mut self, segment: Segment<'_>, pass: &mut dyn FnMut(Piece<'_>)) {
+    /// Whether nothing is kept.
+    pub const fn is_in_order(&self) -> bool {
+        self.held.is_none()
+    }
+
+    /// Whether this sequence number is that of the next octet, and nothing is kept that may come after it.
+    #[inline]
+    pub fn is_next(&self, sequence: u32) -> bool {
+        self.next == Some(sequence) && self.held.is_none()
+    }
+
+    /// The next octets were taken without passing through here.
+    #[inline]
+    pub const fn advance(&mut self, octets: u32) {
+        if let Some(next) = &mut self.next {
+            *next = next.wrapping_add(octets);
+        }
+    }
+
+    /// Takes a segment and passes on what is in order now. False if it had to be kept, but could not: that made a gap.
+    pub fn push(&mut self, segment: Segment<'_>, outlet: &mut impl Outlet) -> bool {
         if segment.octets == 0 {
-            return;
+            return true;
         }
         let next = *self.next.get_or_insert(segment.sequence);
         let ahead = segment.sequence.wrapping_sub(next);
+        let mut is_kept = true;
         if ahead == 0 || ahead > u32::MAX / 2 {
-            self.pass(segment, pass);
-        } else if ahead < MAX_AHEAD {
-            self.hold(segment);
-        } else {
-            self.finish(pass);
-            let next = self.next.unwrap_or(segment.sequence);
-            pass(Piece::Gap(segment.sequence.wrapping_sub(next).into()));
-            self.next = Some(segment.sequence);
-            self.pass(segment, pass);
+            self.pass(segment, outlet);
+        } else if ahead >= MAX_AHEAD {
+            self.pass_after_gap(segment, outlet);
+        } else if let Err(rest) = self.hold(segment, outlet) {
+            is_kept = false;
+            self.pass_after_gap(rest, outlet);
         }
-        self.pass_held(pass);
-        while self.held_octets > MAX_HELD || self.held.len() > MAX_SEGMENTS {
-            self.skip_gap(pass);
+        if self.held.is_some() {
+            self.pass_held(outlet);
+            while self.held_octets > MAX_HELD || self.held_segments > MAX_SEGMENTS {
+                self.skip_gap(outlet);
+            }
         }
+        is_kept
     }
 
     /// Passes on what is kept, with the gaps: nothing more will come.
-    pub fn finish(&mut self, pass: &mut dyn FnMut(Piece<'_>)) {
-        while !self.held.is_empty() {
-            self.skip_gap(pass);
+    pub fn finish(&mut self, outlet: &mut impl Outlet) {
+        while self.held.is_some() {
+            self.skip_gap(outlet);
         }
     }
 
+    /// Passes on all that is kept, and the segment behind it, without waiting for what is missing.
+    fn pass_after_gap(&mut self, segment: Segment<'_>, outlet: &mut impl Outlet) {
+        self.finish(outlet);
+        let ahead = ahead(segment.sequence, self.next.unwrap_or(segment.sequence));
+        if ahead > 0 {
+            outlet.pass(Piece::Gap(ahead.into()));
+            self.next = Some(segment.sequence);
+        }
+        self.pass(segment, outlet);
+    }
+
     /// Passes on the part of a segment from the next octet on.
-    fn pass(&mut self, segment: Segment<'_>, pass: &mut dyn FnMut(Piece<'_>)) {
+    fn pass(&mut self, segment: Segment<'_>, outlet: &mut impl Outlet) {
         let next = self.next.unwrap_or(segment.sequence);
         let again = next.wrapping_sub(segment.sequence);
         if again >= segment.octets {
@@ -102,57 +178,106 @@ impl Stream {
         }
         let fresh = segment.payload.get(again as usize..).unwrap_or_default();
         if !fresh.is_empty() {
-            pass(Piece::Bytes(fresh));
+            outlet.pass(Piece::Bytes(fresh));
         }
         let captured = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
         let missing = segment.octets - captured.clamp(again, segment.octets);
         if missing > 0 {
-            pass(Piece::Gap(missing.into()));
+            outlet.pass(Piece::Gap(missing.into()));
         }
         self.next = Some(segment.sequence.wrapping_add(segment.octets));
     }
 
-    fn hold(&mut self, segment: Segment<'_>) {
-        let same = |h: &Held| h.sequence == segment.sequence && h.octets >= segment.octets;
-        if self.held.iter().any(same) {
-            return;
+    /// Keeps a segment in parts. What there is no memory for comes back.
+    fn hold<'a>(&mut self, segment: Segment<'a>, outlet: &mut impl Outlet) -> Result<(), Segment<'a>> {
+        let mut rest = segment;
+        loop {
+            let begins = rest.sequence == segment.sequence;
+            let (here, behind) = rest.payload.split_at_checked(CHUNK).unwrap_or((rest.payload, &[]));
+            // The last part has what was not captured.
+            let octets = if behind.is_empty() { rest.octets } else { CHUNK as u32 };
+            let part = Segment { sequence: rest.sequence, payload: here, octets };
+            if !self.has(part) {
+                let Some(mut chunk) = outlet.chunk() else { return Err(rest) };
+                chunk.fill(part, begins);
+                self.insert(chunk);
+            }
+            if behind.is_empty() {
+                return Ok(());
+            }
+            let sequence = rest.sequence.wrapping_add(octets);
+            rest = Segment { sequence, payload: behind, octets: rest.octets - octets };
         }
-        self.held_octets += segment.payload.len();
-        let Segment { sequence, payload, octets } = segment;
-        self.held.push(Held { sequence, payload: payload.to_vec(), octets });
     }
 
-    fn pass_held(&mut self, pass: &mut dyn FnMut(Piece<'_>)) {
-        while let Some((index, ahead)) = self.nearest() {
-            if ahead > 0 {
-                return;
+    /// Whether a part is kept already.
+    fn has(&self, part: Segment<'_>) -> bool {
+        let mut link = &self.held;
+        while let Some(chunk) = link {
+            if chunk.sequence == part.sequence && chunk.octets >= part.octets {
+                return true;
             }
-            let Held { sequence, payload, octets } = self.held.swap_remove(index);
-            self.held_octets -= payload.len();
-            self.pass(Segment { sequence, payload: &payload, octets }, pass);
+            link = &chunk.next;
+        }
+        false
+    }
+
+    /// Puts a chunk into the list, behind those that begin at the same octet.
+    fn insert(&mut self, mut chunk: Box<Chunk>) {
+        self.held_octets += u32::from(chunk.len);
+        self.held_segments += u32::from(chunk.begins);
+        let is_later = |other: &Chunk| ahead(other.sequence, chunk.sequence) > 0;
+        let mut link = &mut self.held;
+        while link.as_ref().is_some_and(|other| !is_later(other)) {
+            // It was just seen to be there.
+            let Some(other) = link else { return };
+            link = &mut other.next;
+        }
+        chunk.next = link.take();
+        *link = Some(chunk);
+    }
+
+    fn take_first(&mut self) -> Option<Box<Chunk>> {
+        let mut chunk = self.held.take()?;
+        self.held = chunk.next.take();
+        self.held_octets -= u32::from(chunk.len);
+        self.held_segments -= u32::from(chunk.begins);
+        Some(chunk)
+    }
+
+    /// Passes on what is kept and needs not wait any more.
+    fn pass_held(&mut self, outlet: &mut impl Outlet) {
+        while self.missing() == Some(0)
+            && let Some(chunk) = self.take_first()
+        {
+            let payload = chunk.bytes.get(..usize::from(chunk.len)).unwrap_or_default();
+            self.pass(Segment { sequence: chunk.sequence, payload, octets: chunk.octets }, outlet);
+            outlet.give_back(chunk);
         }
     }
 
     /// Gives up waiting for the octets before the nearest kept segment.
-    fn skip_gap(&mut self, pass: &mut dyn FnMut(Piece<'_>)) {
-        if let (Some((_, ahead)), Some(next)) = (self.nearest(), self.next) {
-            if ahead > 0 {
-                pass(Piece::Gap(ahead.into()));
-                self.next = Some(next.wrapping_add(ahead));
+    fn skip_gap(&mut self, outlet: &mut impl Outlet) {
+        if let (Some(missing), Some(next)) = (self.missing(), self.next) {
+            if missing > 0 {
+                outlet.pass(Piece::Gap(missing.into()));
+                self.next = Some(next.wrapping_add(missing));
             }
-            self.pass_held(pass);
+            self.pass_held(outlet);
         }
     }
 
-    /// The kept segment that comes next, and how many octets are missing before it.
-    fn nearest(&self) -> Option<(usize, u32)> {
-        let next = self.next?;
-        let ahead = |h: &Held| {
-            let ahead = h.sequence.wrapping_sub(next);
-            if ahead > u32::MAX / 2 { 0 } else { ahead }
-        };
-        self.held.iter().map(ahead).enumerate().min_by_key(|&(_, ahead)| ahead)
+    /// Octets that are missing before what is kept; `None` if nothing is.
+    fn missing(&self) -> Option<u32> {
+        let first = self.held.as_ref()?;
+        Some(ahead(first.sequence, self.next?))
     }
+}
+
+/// Octets from one place in the sequence to a later one; 0 if it is not later (RFC 9293 section 3.4).
+const fn ahead(later: u32, than: u32) -> u32 {
+    let ahead = later.wrapping_sub(than);
+    if ahead > u32::MAX / 2 { 0 } else { ahead }
 }
 
 #[cfg(test)]
@@ -161,19 +286,44 @@ mod tests {
 
     use super::*;
 
+    /// Writes down what it gets. At most so many chunks.
+    struct Notes {
+        passed: String,
+        chunks: usize,
+    }
+
+    impl Outlet for Notes {
+        fn pass(&mut self, piece: Piece<'_>) {
+            match piece {
+                Piece::Bytes(bytes) => self.passed.push_str(std::str::from_utf8(bytes).unwrap()),
+                Piece::Gap(octets) => self.passed.push_str(&format!("[{octets}]")),
+            }
+        }
+
+        fn chunk(&mut self) -> Option<Box<Chunk>> {
+            self.chunks = self.chunks.checked_sub(1)?;
+            Some(Box::default())
+        }
+
+        fn give_back(&mut self, _: Box<Chunk>) {
+            self.chunks += 1;
+        }
+    }
+
+    fn notes() -> Notes {
+        Notes { passed: String::new(), chunks: 100 }
+    }
+
     fn play(stream: &mut Stream, segments: &[(u32, &[u8], u32)], finish: bool) -> String {
-        let mut passed = String::new();
-        let mut pass = |piece: Piece<'_>| match piece {
-            Piece::Bytes(bytes) => passed.push_str(std::str::from_utf8(bytes).unwrap()),
-            Piece::Gap(octets) => passed.push_str(&format!("[{octets}]")),
-        };
+        let mut notes = notes();
         for &(sequence, payload, octets) in segments {
-            stream.push(Segment { sequence, payload, octets }, &mut pass);
+            assert!(stream.push(Segment { sequence, payload, octets }, &mut notes));
         }
         if finish {
-            stream.finish(&mut pass);
+            stream.finish(&mut notes);
+            assert_eq!(notes.chunks, 100);
         }
-        passed
+        notes.passed
     }
 
     #[test]
@@ -188,7 +338,9 @@ mod tests {
             (8, b"kl", 2),             // too early
         ];
         assert_eq!(play(&mut stream, segments, false), "abcdefgh");
-        assert_eq!(play(&mut stream, &[], true), "[2]kl");
+        let mut notes = notes();
+        stream.finish(&mut notes);
+        assert_eq!(notes.passed, "[2]kl");
     }
 
     #[test]
@@ -209,13 +361,41 @@ mod tests {
         let mut stream = Stream::default();
         stream.begin(0);
         let payload = vec![b'x'; 1000];
-        let mut passed = 0;
+        let mut notes = notes();
         for i in 1..200_u32 {
             let segment = Segment { sequence: i * 1001, payload: &payload, octets: 1000 };
-            stream.push(segment, &mut |_| passed += 1);
-            assert!(stream.held.len() <= MAX_SEGMENTS && stream.held_octets <= MAX_HELD);
+            stream.push(segment, &mut notes);
+            assert!(stream.held_segments <= MAX_SEGMENTS && stream.held_octets <= MAX_HELD);
+            assert_eq!(100 - notes.chunks, stream.held_segments as usize);
         }
-        assert!(passed > 0);
+        assert!(!notes.passed.is_empty());
+        stream.clear(&mut notes);
+        assert_eq!(notes.chunks, 100);
+    }
+
+    #[test]
+    fn without_memory_there_is_a_gap() {
+        let mut stream = Stream::default();
+        stream.begin(0);
+        let mut notes = Notes { chunks: 2, ..notes() };
+        let mut push = |sequence, payload: &[u8]| {
+            stream.push(Segment { sequence, payload, octets: payload.len() as u32 }, &mut notes)
+        };
+        assert!(push(2, b"c"));
+        assert!(push(6, b"g"));
+        assert!(push(6, b"g"), "it is there already");
+        assert!(!push(4, b"e"));
+        assert!(push(7, b"h"));
+        assert_eq!((notes.passed.as_str(), notes.chunks), ("[2]c[3]gh", 2));
+    }
+
+    #[test]
+    fn a_segment_larger_than_a_chunk_is_kept_in_parts() {
+        let long = vec![b'x'; 2 * CHUNK + 10];
+        let octets = long.len() as u32 + 5;
+        let segments: &[(u32, &[u8], u32)] = &[(0, b"a", 1), (2, &long, octets), (2, &long, octets), (1, b"b", 1)];
+        let expected = format!("ab{}[5]", "x".repeat(long.len()));
+        assert_eq!(play(&mut Stream::default(), segments, true), expected);
     }
 
     proptest! {
@@ -238,13 +418,13 @@ mod tests {
             segments.extend((0..15).rev().map(|i| (i * 20, 20)));
             let mut stream = Stream::default();
             stream.begin(start);
-            let mut passed: Vec<u8> = Vec::new();
+            let mut notes = notes();
             for (at, len) in segments {
                 let payload = &text[at as usize..(at + len) as usize];
                 let segment = Segment { sequence: start.wrapping_add(at), payload, octets: len };
-                stream.push(segment, &mut |piece| if let Piece::Bytes(bytes) = piece { passed.extend(bytes) });
+                stream.push(segment, &mut notes);
             }
-            prop_assert_eq!(passed, text);
+            prop_assert_eq!(notes.passed.as_bytes(), text);
         }
     }
 }

@@ -29,7 +29,7 @@ fn transactions<'a>(
         session.feed(input, Timestamp::ZERO, &mut pools);
         session.settle(&mut pools, &mut close);
     }
-    session.finish(&mut close);
+    session.finish(&mut pools, &mut close);
     found
 }
 
@@ -185,7 +185,7 @@ proptest! {
             session.feed(Input { bytes, direction, transport, hinted: false, snapped }, Timestamp::ZERO, &mut pools);
             session.settle(&mut pools, &mut |_, _| {});
         }
-        session.finish(&mut |_, _| {});
+        session.finish(&mut pools, &mut |_, _| {});
         session.recycle(&mut pools);
         prop_assert_eq!(session.opened(), 0);
     }

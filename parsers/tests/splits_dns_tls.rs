@@ -18,7 +18,7 @@ fn transactions(ports: [u16; 2], transport: Transport, parts: &[Part]) -> Vec<Ap
         session.feed(input, Timestamp::ZERO, &mut pools);
         session.settle(&mut pools, &mut |app, _| found.push(app.to_owned()));
     }
-    session.finish(&mut |app, _| found.push(app.to_owned()));
+    session.finish(&mut pools, &mut |app, _| found.push(app.to_owned()));
     found.sort_by_key(|app| format!("{app:?}"));
     found
 }

@@ -22,10 +22,12 @@ macro_rules! app_protocols {
     };
 }
 
+use std::fmt::Debug;
+
 use crate::Value;
 
 /// What every field struct can do, by index of the field. Made by [`fields!`](crate::fields).
-pub trait Fields: Clone + Default + PartialEq {
+pub trait Fields: Clone + Debug + Default + PartialEq {
     /// The protocol's slug: its name in paths, configuration, filters and applicationName.
     const SLUG: &'static str;
     /// Names of the fields, in the order of their indices.
@@ -36,6 +38,8 @@ pub trait Fields: Clone + Default + PartialEq {
     fn assign(&mut self, field: usize, value: Value<'_>) -> bool;
     /// Forgets all values, keeps the memory.
     fn clear(&mut self);
+    /// Bytes of memory that the fields hold beside the struct.
+    fn held(&self) -> usize;
     /// Whether something did not fit into its field.
     fn is_cut(&self) -> bool;
 }
@@ -92,6 +96,10 @@ macro_rules! fields {
 
             fn clear(&mut self) {
                 $($crate::Field::clear(&mut self.$field);)*
+            }
+
+            fn held(&self) -> usize {
+                $($crate::Field::held(&self.$field) +)* 0
             }
 
             fn is_cut(&self) -> bool {

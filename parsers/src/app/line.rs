@@ -3,9 +3,72 @@
 //!
 //! A line ends with LF; a CR in front of it belongs to the end. Nothing is copied.
 
+/// Index of an octet where it stands first.
+pub(super) fn find(bytes: &[u8], octet: u8) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES << 7;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        // Octets that are the one looked for become zero; the lowest zero gets the lowest high bit.
+        let differs = u64::from_le_bytes(*word) ^ (ONES * u64::from(octet));
+        let found = differs.wrapping_sub(ONES) & !differs & HIGH;
+        if found != 0 {
+            return Some(8 * i + found.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|&b| b == octet).map(|at| 8 * words.len() + at)
+}
+
+/// Index of the first LF that is followed by a dot.
+pub(super) fn dot_line(bytes: &[u8]) -> Option<usize> {
+    const BLOCK: usize = 64;
+    let is_it = |lf: u8, dot: u8| (lf == b'\n') & (dot == b'.');
+    let mut at = 0;
+    // Without a branch for each octet, so that many are compared at once.
+    while let (Some(lfs), Some(dots)) = (bytes.get(at..at + BLOCK), bytes.get(at + 1..=at + BLOCK)) {
+        if lfs.iter().zip(dots).fold(false, |any, (&lf, &dot)| any | is_it(lf, dot)) {
+            break;
+        }
+        at += BLOCK;
+    }
+    bytes.get(at..)?.windows(2).position(|w| matches!(w, [lf, dot] if is_it(*lf, *dot))).map(|found| at + found)
+}
+
+/// Appends a number in decimal digits.
+pub(super) fn decimal(mut number: u32, out: &mut Vec<u8>) {
+    let mut digits = [0; 10];
+    let mut first = digits.len();
+    for (i, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        first = i;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(first..).unwrap_or_default());
+}
+
+/// Whether there is a control character other than CR.
+pub(super) fn has_control(bytes: &[u8]) -> bool {
+    bytes.iter().fold(false, |any, &b| any | (b.is_ascii_control() & (b != b'\r')))
+}
+
+/// Whether these octets can be a method of HTTP or SIP. The standards allow more, but nobody uses it, and it would look like
+/// anything.
+pub(super) fn is_method_octet(octet: u8) -> bool {
+    octet.is_ascii_uppercase() || octet.is_ascii_digit() || octet == b'-' || octet == b'_'
+}
+
+/// Whether a request line may begin so: a word of at most `max` octets, and then nothing, a space or the end of the line.
+pub(super) fn may_begin_with_method(bytes: &[u8], max: usize) -> bool {
+    let len = bytes.iter().take(max + 1).take_while(|&&b| is_method_octet(b)).count();
+    (1..=max).contains(&len) && matches!(bytes.get(len), None | Some(b' ' | b'\r' | b'\n'))
+}
+
 /// The first line without its end, and its length with it; `None` while there is no LF.
 pub(super) fn first(bytes: &[u8]) -> Option<(&[u8], usize)> {
-    let lf = bytes.iter().position(|&b| b == b'\n')?;
+    let lf = find(bytes, b'\n')?;
     let line = bytes.get(..lf)?;
     Some((line.strip_suffix(b"\r").unwrap_or(line), lf + 1))
 }
@@ -109,6 +172,34 @@ mod tests {
         assert_eq!(end_of_head(b"a\nb: c\n\nbody"), Some(8));
         assert_eq!(end_of_head(b"a\r\nb: c\r\n\r"), None);
         assert_eq!(whole(b"a\nb\nc"), b"a\nb\n");
+    }
+
+    #[test]
+    fn what_is_found_is_found_first_wherever_it_is() {
+        for len in 0..200 {
+            for at in 0..len {
+                let mut bytes: Vec<u8> = (0..len).map(|i| if i % 3 == 0 { b'\n' ^ 0x80 } else { b'\n' + 1 }).collect();
+                assert_eq!((find(&bytes, b'\n'), dot_line(&bytes)), (None, None));
+                bytes[at] = b'\n';
+                assert_eq!(find(&bytes, b'\n'), Some(at));
+                assert_eq!(dot_line(&bytes), None);
+                if let Some(next) = bytes.get_mut(at + 1) {
+                    *next = b'.';
+                    assert_eq!(dot_line(&bytes), Some(at));
+                }
+                bytes[len - 1] = b'\n';
+                assert_eq!(find(&bytes, b'\n'), Some(at));
+            }
+        }
+    }
+
+    #[test]
+    fn decimal_digits() {
+        for number in [0, 9, 10, 65_535, 4_294_967_295] {
+            let mut out = Vec::new();
+            decimal(number, &mut out);
+            assert_eq!(out, number.to_string().as_bytes());
+        }
     }
 
     #[test]

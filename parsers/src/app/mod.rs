@@ -12,13 +12,17 @@
 //!
 //! The list of protocols is [`weir_flow::app_protocols`].
 
+mod budget;
 mod line;
 mod session;
 mod transactions;
 
+use std::fmt::Debug;
+
 use weir_flow::app::Fields;
 
-pub use session::{Feed, Pools, Session};
+pub use budget::{Budget, RESERVE};
+pub use session::{Feed, Pools, Refused, Session};
 pub use transactions::{Closed, Transactions};
 
 /// Direction of octets within a flow: from its initiator, or towards it.
@@ -133,6 +137,9 @@ pub trait Parser: Default {
     /// The fields that it fills.
     type Fields: Fields;
 
+    /// Memory that it needs only while it reads: one for each worker.
+    type Scratch: Debug + Default;
+
     /// What it says of itself.
     const IDENTITY: Identity;
 
@@ -143,7 +150,13 @@ pub trait Parser: Default {
     ///
     /// Must not change anything when it answers [`Step::More`]. A datagram is offered once; what is left of it after
     /// [`Step::More`] is dropped.
-    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Self::Fields>) -> Step;
+    /// Whatever is in `scratch`, the answer is the same.
+    fn parse(
+        &mut self,
+        input: Input<'_>,
+        transactions: &mut Transactions<Self::Fields>,
+        scratch: &mut Self::Scratch,
+    ) -> Step;
 
     /// Octets of one direction are missing.
     fn gap(&mut self, direction: Direction) -> AfterGap;
@@ -151,6 +164,11 @@ pub trait Parser: Default {
     /// Makes the state as new, keeps the memory.
     fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// Bytes of memory that the state holds beside itself, as [`weir_flow::allocated`] counts them.
+    fn held(&self) -> usize {
+        0
     }
 }
 

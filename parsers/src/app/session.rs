@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One flow's way through the parsers: recognise, feed, collect transactions.
 
-use weir_flow::{Timestamp, app::AppRef};
+use weir_flow::{Timestamp, allocated, app::AppRef};
 
-use super::{AfterGap, Direction, Input, Parser, Probe, Step, Transactions, Transport};
+use super::{
+    AfterGap, Budget, Closed, Direction, Input, Parser, Probe, Step, Transactions, Transport, transactions::Spare,
+};
 
 /// Most octets of one direction that are kept while no parser has said yes.
 const MAX_PROBED: usize = 512;
@@ -25,30 +27,16 @@ pub enum Feed {
     Done,
 }
 
-/// Octets of one direction that were offered but not read.
-#[derive(Debug, Default)]
-struct Unread {
-    bytes: Vec<u8>,
-    /// Octets to come that hold nothing of interest.
-    skip: u64,
-    inspected: u64,
-    attempts: u8,
-}
+/// Protocols of which a port is a hint, a bit for each.
+type Hints = u16;
 
-impl Unread {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.skip = 0;
-        self.inspected = 0;
-        self.attempts = 0;
-    }
-
-    /// Passes over what is to be skipped.
-    fn unskipped<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
-        self.skip -= skipped as u64;
-        bytes.get(skipped..).unwrap_or_default()
-    }
+/// What was given up because the memory for application state was used up.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Refused {
+    /// States of parsers and of their transactions: the flow's payload is of no use from then on.
+    pub states: u64,
+    /// Incomplete messages that would have had to be kept until the rest of them had come.
+    pub unread: u64,
 }
 
 /// A recognised protocol: its state, and its transactions.
@@ -56,11 +44,13 @@ impl Unread {
 struct Running<P: Parser> {
     parser: P,
     transactions: Transactions<P::Fields>,
+    /// Bytes with which it is in the budget, without the transactions' fields.
+    charged: usize,
 }
 
 impl<P: Parser> Default for Running<P> {
     fn default() -> Self {
-        Self { parser: P::default(), transactions: Transactions::new(P::IDENTITY.max_open) }
+        Self { parser: P::default(), transactions: Transactions::new(P::IDENTITY.max_open), charged: 0 }
     }
 }
 
@@ -71,11 +61,107 @@ enum Left {
     /// At this many octets; the next protocol begins there.
     Handover(usize),
     Done,
+    /// At this many octets, with more memory charged than is allowed.
+    Full(usize),
+}
+
+/// What the sessions of one worker share, for one protocol: their memory.
+#[derive(Debug)]
+#[allow(clippy::vec_box, reason = "the boxes move to and from the sessions")]
+struct Store<P: Parser> {
+    states: Vec<Box<Running<P>>>,
+    spare: Spare<P::Fields>,
+    scratch: P::Scratch,
+}
+
+impl<P: Parser> Default for Store<P> {
+    fn default() -> Self {
+        Self { states: Vec::new(), spare: Vec::new(), scratch: P::Scratch::default() }
+    }
+}
+
+impl<P: Parser> Store<P> {
+    /// Bytes of a state that holds nothing yet, with its place in the list of spare ones, which doubles when it grows.
+    const STATE: usize = allocated(size_of::<Running<P>>()) + 2 * size_of::<usize>();
+
+    /// A state, if there is memory for one.
+    fn state(&mut self, budget: &mut Budget) -> Option<Box<Running<P>>> {
+        if let Some(state) = self.states.pop() {
+            return Some(state);
+        }
+        budget.fits(Self::STATE).then(|| {
+            budget.charge(Self::STATE);
+            Box::new(Running { charged: Self::STATE, ..Running::default() })
+        })
+    }
+
+    /// Takes a state back.
+    fn give_back(&mut self, mut state: Box<Running<P>>, budget: &mut Budget) {
+        state.transactions.lend(&mut self.spare);
+        state.transactions.clear();
+        state.transactions.lend(&mut self.spare);
+        state.parser.clear();
+        state.charge(budget);
+        if budget.is_tight() {
+            budget.refund(state.charged);
+        } else {
+            self.states.push(state);
+        }
+        self.tidy(budget);
+    }
+
+    /// Keeps nothing for later use when there is little memory left.
+    fn tidy(&mut self, budget: &mut Budget) {
+        while budget.is_tight()
+            && let Some(kept) = self.spare.pop()
+        {
+            budget.refund(kept.charged());
+        }
+    }
+
+    /// Bytes charged for what is kept for later use.
+    fn spare(&self) -> usize {
+        let states = self.states.iter().map(|state| state.charged).sum::<usize>();
+        states + self.spare.iter().map(|kept| kept.charged()).sum::<usize>()
+    }
+
+    /// Gives up what is spare, until so many bytes fit.
+    fn shrink(&mut self, budget: &mut Budget, bytes: usize) {
+        while !budget.fits(bytes)
+            && let Some(kept) = self.spare.pop()
+        {
+            budget.refund(kept.charged());
+        }
+        while !budget.fits(bytes)
+            && let Some(state) = self.states.pop()
+        {
+            budget.refund(state.charged);
+        }
+        self.spare.shrink_to(2 * self.spare.len());
+        self.states.shrink_to(2 * self.states.len());
+    }
 }
 
 impl<P: Parser> Running<P> {
+    /// Brings the budget up to date.
+    fn charge(&mut self, budget: &mut Budget) {
+        self.transactions.charge(budget);
+        let now = Store::<P>::STATE + self.transactions.held() + self.parser.held();
+        if now != self.charged {
+            budget.change(self.charged, now);
+            self.charged = now;
+        }
+    }
+
     /// Parses as much as there is.
-    fn run(&mut self, input: Input<'_>, unread: &mut Unread) -> Left {
+    fn run(&mut self, input: Input<'_>, lane: Lane<'_>, store: &mut Store<P>, budget: &mut Budget) -> Left {
+        self.transactions.lend(&mut store.spare);
+        let left = self.steps(input, lane, &mut store.scratch, budget);
+        self.transactions.lend(&mut store.spare);
+        left
+    }
+
+    fn steps(&mut self, input: Input<'_>, lane: Lane<'_>, scratch: &mut P::Scratch, budget: &mut Budget) -> Left {
         let mut at = 0;
         loop {
             let Some(bytes) = input.bytes.get(at..) else { return Left::At(input.bytes.len()) };
@@ -83,11 +169,13 @@ impl<P: Parser> Running<P> {
                 return Left::At(at);
             }
             self.transactions.bound();
-            match self.parser.parse(Input { bytes, ..input }, &mut self.transactions) {
+            let step = self.parser.parse(Input { bytes, ..input }, &mut self.transactions, scratch);
+            self.charge(budget);
+            match step {
                 Step::Consumed(read) => {
                     // A parser that reads nothing would be asked for ever.
                     let read = read.max(1).min(bytes.len().max(1));
-                    unread.inspected += read as u64;
+                    *lane.inspected += read as u64;
                     at += read;
                 }
                 Step::Skip(octets) => {
@@ -95,17 +183,77 @@ impl<P: Parser> Running<P> {
                         // Nothing follows in a datagram; a parser that skips nothing would be asked for ever.
                         return if octets == 0 { Left::Done } else { Left::At(input.bytes.len()) };
                     }
-                    unread.skip = octets;
-                    at = input.bytes.len() - unread.unskipped(bytes).len();
+                    *lane.skip = octets;
+                    at = input.bytes.len() - unskipped(lane.skip, bytes).len();
                 }
                 Step::More => return Left::At(at),
                 Step::Handover(read) => return Left::Handover(at + read.min(bytes.len())),
                 Step::Done | Step::Reject => return Left::Done,
             }
-            if unread.inspected >= P::IDENTITY.max_inspected {
+            if *lane.inspected >= P::IDENTITY.max_inspected {
                 return Left::Done;
             }
+            if !budget.fits(0) {
+                return Left::Full(at.min(input.bytes.len()));
+            }
         }
+    }
+
+    fn close(
+        &mut self,
+        which: Which,
+        store: &mut Store<P>,
+        budget: &mut Budget,
+        close: impl FnMut(Closed<'_, P::Fields>),
+    ) {
+        self.transactions.lend(&mut store.spare);
+        match which {
+            Which::Settled => self.transactions.settle(close),
+            Which::Current => self.transactions.close_current(close),
+            Which::All => self.transactions.finish(close),
+        }
+        self.transactions.lend(&mut store.spare);
+        store.tidy(budget);
+    }
+}
+
+/// Buffers for unread octets that are kept for later use are no larger than this.
+const MAX_SPARE_BUFFER: usize = 16 << 10;
+
+/// Least capacity of a buffer.
+const MIN_BUFFER: usize = 2 << 10;
+
+/// Buffers for octets that were not read.
+#[derive(Debug, Default)]
+struct Buffers {
+    spare: Vec<Vec<u8>>,
+}
+
+impl Buffers {
+    /// Bytes that a buffer takes, with its place in the list of spare ones, which doubles when it grows.
+    const fn held(buffer: &Vec<u8>) -> usize {
+        if buffer.capacity() == 0 { 0 } else { allocated(buffer.capacity()) + 2 * size_of::<Vec<u8>>() }
+    }
+
+    fn give_back(&mut self, mut buffer: Vec<u8>, budget: &mut Budget) {
+        if buffer.capacity() == 0 {
+            return;
+        }
+        if budget.is_tight() || buffer.capacity() > MAX_SPARE_BUFFER {
+            budget.refund(Self::held(&buffer));
+        } else {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    fn shrink(&mut self, budget: &mut Budget, bytes: usize) {
+        while !budget.fits(bytes)
+            && let Some(buffer) = self.spare.pop()
+        {
+            budget.refund(Self::held(&buffer));
+        }
+        self.spare.shrink_to(2 * self.spare.len());
     }
 }
 
@@ -118,25 +266,75 @@ macro_rules! declare {
             $($name(Box<Running<super::$slug::Parser>>),)*
         }
 
-        /// States of ended sessions, kept for their memory: one store for each worker.
+        /// What the sessions of one worker share: their budget, and the memory of ended sessions.
         #[derive(Debug, Default)]
-        #[allow(clippy::vec_box, reason = "the boxes move to and from the sessions")]
         pub struct Pools {
-            $($slug: Vec<Box<Running<super::$slug::Parser>>>,)*
+            budget: Budget,
+            refused: Refused,
+            buffers: Buffers,
+            $($slug: Store<super::$slug::Parser>,)*
+        }
+
+        impl Pools {
+            /// Gives up memory that is kept for later use until so many bytes fit. False if they do not even then.
+            fn shrink(&mut self, bytes: usize) -> bool {
+                let Self { budget, buffers, $($slug,)* .. } = self;
+                buffers.shrink(budget, bytes);
+                $($slug.shrink(budget, bytes);)*
+                budget.fits(bytes)
+            }
+
+            /// Bytes that are charged for what is kept for later use.
+            #[must_use]
+            pub fn spare(&self) -> usize {
+                let buffers = self.buffers.spare.iter().map(Buffers::held).sum::<usize>();
+                buffers $(+ self.$slug.spare())*
+            }
+        }
+
+        // A protocol has a bit.
+        const _: () = assert!([$(Place::$name),*].len() <= Hints::BITS as usize);
+
+        /// The protocols of which one of these ports is a hint, a bit for each.
+        fn hints(ports: [u16; 2]) -> Hints {
+            let mut hints = 0;
+            let mut bit = 1;
+            $({
+                let identity = <super::$slug::Parser as Parser>::IDENTITY;
+                if identity.port_hints.iter().any(|port| ports.contains(port)) {
+                    hints |= bit;
+                }
+                bit <<= 1;
+            })*
+            let _: Hints = bit;
+            hints
+        }
+
+        /// Bits of the protocols in [`hints`].
+        #[derive(Clone, Copy)]
+        enum Place {
+            $($name,)*
         }
 
         impl State {
-            fn probe(input: Input<'_>, ports: [u16; 2], pools: &mut Pools) -> (Probe, Self) {
+            /// Asks who knows these octets. Yes without a state: there is no memory for one.
+            fn probe(input: Input<'_>, hints: Hints, pools: &mut Pools) -> (Probe, Self) {
                 let mut more = false;
                 for asked_for_hinted in [true, false] {
+                    if asked_for_hinted && hints == 0 {
+                        continue;
+                    }
                     $({
                         let identity = <super::$slug::Parser as Parser>::IDENTITY;
-                        let hinted = ports.iter().any(|p| identity.port_hints.contains(p));
+                        let hinted = hints & 1 << Place::$name as u16 != 0;
                         if hinted == asked_for_hinted && identity.transports.contains(&input.transport) {
                             match super::$slug::Parser::probe(Input { hinted, ..input }) {
                                 Probe::Yes => {
-                                    let running = pools.$slug.pop().unwrap_or_default();
-                                    return (Probe::Yes, Self::$name(running));
+                                    if !pools.budget.fits(Store::<super::$slug::Parser>::STATE) && pools.$slug.states.is_empty() {
+                                        pools.shrink(Store::<super::$slug::Parser>::STATE);
+                                    }
+                                    let state = pools.$slug.state(&mut pools.budget);
+                                    return (Probe::Yes, state.map_or(Self::Undecided, Self::$name));
                                 }
                                 Probe::More => more = true,
                                 Probe::No => {}
@@ -147,14 +345,13 @@ macro_rules! declare {
                 (if more { Probe::More } else { Probe::No }, Self::Undecided)
             }
 
-            fn run(&mut self, input: Input<'_>, ports: [u16; 2], now: Timestamp, unread: &mut Unread) -> Left {
+            fn run(&mut self, input: Input<'_>, hints: Hints, now: Timestamp, lane: Lane<'_>, pools: &mut Pools) -> Left {
                 match self {
                     Self::Undecided => Left::Done,
                     $(Self::$name(running) => {
-                        let identity = <super::$slug::Parser as Parser>::IDENTITY;
-                        let hinted = ports.iter().any(|p| identity.port_hints.contains(p));
+                        let hinted = hints & 1 << Place::$name as u16 != 0;
                         running.transactions.set_now(now);
-                        running.run(Input { hinted, ..input }, unread)
+                        running.run(Input { hinted, ..input }, lane, &mut pools.$slug, &mut pools.budget)
                     })*
                 }
             }
@@ -187,16 +384,19 @@ macro_rules! declare {
                 }
             }
 
-            fn close(&mut self, which: Which, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
+            fn is_empty(&self) -> bool {
+                match self {
+                    Self::Undecided => true,
+                    $(Self::$name(running) => running.transactions.is_empty(),)*
+                }
+            }
+
+            fn close(&mut self, which: Which, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
                 match self {
                     Self::Undecided => {}
                     $(Self::$name(running) => {
-                        let close = |closed: super::Closed<'_, weir_flow::app::$name>| close(closed.fields.into(), closed.started);
-                        match which {
-                            Which::Settled => running.transactions.settle(close),
-                            Which::Current => running.transactions.close_current(close),
-                            Which::All => running.transactions.finish(close),
-                        }
+                        let close = |closed: Closed<'_, weir_flow::app::$name>| close(closed.fields.into(), closed.started);
+                        running.close(which, &mut pools.$slug, &mut pools.budget, close);
                     })*
                 }
             }
@@ -204,17 +404,63 @@ macro_rules! declare {
             fn recycle(self, pools: &mut Pools) {
                 match self {
                     Self::Undecided => {}
-                    $(Self::$name(mut running) => {
-                        running.parser.clear();
-                        running.transactions.clear();
-                        pools.$slug.push(running);
-                    })*
+                    $(Self::$name(running) => pools.$slug.give_back(running, &mut pools.budget),)*
                 }
             }
         }
     };
 }
 weir_flow::app_protocols!(declare);
+
+impl Pools {
+    /// Nothing yet, and this many bytes for all that the sessions of a worker hold, [`super::RESERVE`] among them.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self { budget: Budget::new(bytes), ..Self::default() }
+    }
+
+    /// The budget, to see how much is charged.
+    #[must_use]
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// The budget, for what is held beside the sessions.
+    pub const fn budget_mut(&mut self) -> &mut Budget {
+        &mut self.budget
+    }
+
+    /// Whether so many more bytes can be charged; memory that is kept for later use is given up for them.
+    pub fn make_room(&mut self, bytes: usize) -> bool {
+        self.budget.fits(bytes) || self.shrink(bytes)
+    }
+
+    /// What was given up since this was asked last.
+    pub fn take_refused(&mut self) -> Refused {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// An empty buffer; the caller charges what it becomes.
+    fn buffer(&mut self) -> Vec<u8> {
+        self.buffers.spare.pop().unwrap_or_default()
+    }
+
+    /// Appends to a buffer, which grows if there is memory for that. False if there is none.
+    fn append(&mut self, buffer: &mut Vec<u8>, bytes: &[u8]) -> bool {
+        let needed = buffer.len() + bytes.len();
+        if needed > buffer.capacity() {
+            let before = Buffers::held(buffer);
+            let capacity = needed.next_power_of_two().max(MIN_BUFFER);
+            if !self.make_room((allocated(capacity) + 2 * size_of::<Vec<u8>>()).saturating_sub(before)) {
+                return false;
+            }
+            buffer.reserve_exact(capacity - buffer.len());
+            self.budget.change(before, Buffers::held(buffer));
+        }
+        buffer.extend_from_slice(bytes);
+        true
+    }
+}
 
 #[derive(Clone, Copy)]
 enum Which {
@@ -223,24 +469,52 @@ enum Which {
     All,
 }
 
+/// How far one direction is read.
+struct Lane<'a> {
+    /// Octets to come that hold nothing of interest.
+    skip: &'a mut u64,
+    /// Octets that a parser has looked at.
+    inspected: &'a mut u64,
+}
+
+/// Passes over what is to be skipped.
+fn unskipped<'a>(skip: &mut u64, bytes: &'a [u8]) -> &'a [u8] {
+    let skipped = usize::try_from(*skip).unwrap_or(usize::MAX).min(bytes.len());
+    *skip -= skipped as u64;
+    bytes.get(skipped..).unwrap_or_default()
+}
+
 /// The application state of one flow.
 ///
 /// Feed it the octets of both directions in order ([`Session::feed`]), tell it what is missing ([`Session::gap`]), close
 /// transactions after each packet ([`Session::settle`]) and at the end ([`Session::finish`]), and give it back
-/// ([`Session::recycle`]).
+/// ([`Session::recycle`]). All that it holds is charged to the budget of the [`Pools`] that it is fed with, which must always be
+/// the same.
+///
+/// What passing over octets needs comes first, so that it is in one cache line with what comes before the session.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Session {
+    /// Octets of each direction to come that hold nothing of interest.
+    skip: [u64; 2],
     state: State,
     /// No more octets are wanted; the transactions wait to be closed.
     done: bool,
+    /// There is no memory for what is held: all transactions are to be closed with the next settling.
+    given_up: bool,
+    handovers: u8,
+    /// Beginnings of each direction that nobody knew.
+    attempts: [u8; 2],
+    /// Protocols that the ports hint at.
+    hints: Hints,
+    /// Octets of each direction that a parser has looked at.
+    inspected: [u64; 2],
+    /// Octets of each direction that were offered but not read.
+    unread: [Vec<u8>; 2],
     /// Protocols before a handover: their transactions are closed with the next settling.
     before: Vec<State>,
-    unread: [Unread; 2],
-    /// Ports of the flow, source and destination.
-    ports: [u16; 2],
     opened_before: u64,
     dropped_before: u64,
-    handovers: usize,
 }
 
 /// What came of probing.
@@ -255,13 +529,19 @@ enum Recognised {
 impl Session {
     /// Prepares a session, new or recycled, for a flow with these ports.
     pub fn begin(&mut self, ports: [u16; 2]) {
-        self.ports = ports;
+        self.hints = hints(ports);
     }
 
     /// Whether no more octets are wanted.
     #[must_use]
-    pub fn is_done(&self) -> bool {
+    pub const fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// Whether there is no transaction to be closed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state.is_empty() && self.before.is_empty()
     }
 
     /// Transactions found in this flow so far.
@@ -276,49 +556,113 @@ impl Session {
         self.dropped_before + self.state.dropped()
     }
 
+    /// Passes over the next octets of one direction without a look at them, if all of them are to be skipped. False, and
+    /// nothing is done, if not.
+    #[inline]
+    pub fn skip(&mut self, direction: Direction, octets: u32) -> bool {
+        let skip = &mut self.skip[direction.index()];
+        let skips = *skip >= u64::from(octets);
+        if skips {
+            *skip -= u64::from(octets);
+        }
+        skips
+    }
+
     /// Takes the next octets of one direction, observed at `now`.
     ///
     /// `input.hinted` is set here. A stream's octets must follow those fed before without a gap.
     pub fn feed(&mut self, input: Input<'_>, now: Timestamp, pools: &mut Pools) -> Feed {
         let side = input.direction.index();
-        let bytes = self.unread[side].unskipped(input.bytes);
+        let bytes = unskipped(&mut self.skip[side], input.bytes);
         if self.done || (bytes.is_empty() && !input.bytes.is_empty()) {
             return self.wants();
         }
-        // What was left unread goes in front of what has come. Its memory is put back below.
-        let mut kept = std::mem::take(&mut self.unread[side].bytes);
-        let joined = !kept.is_empty();
-        if joined {
-            kept.extend_from_slice(bytes);
-        }
-        let read = self.step(Input { bytes: if joined { &kept } else { bytes }, ..input }, now, pools);
-        if self.done || input.transport == Transport::Datagram {
-            kept.clear();
-        } else if joined {
-            kept.drain(..read.min(kept.len()));
+        let is_kept = if self.unread[side].is_empty() {
+            let read = self.step(Input { bytes, ..input }, now, pools);
+            let rest = bytes.get(read..).unwrap_or_default();
+            self.done || rest.is_empty() || input.transport == Transport::Datagram || self.keep(side, rest, pools)
         } else {
-            kept.extend_from_slice(bytes.get(read..).unwrap_or_default());
-        }
-        let too_long = kept.len() > self.state.max_buffered();
-        if too_long {
-            kept.clear();
-        }
-        self.unread[side].bytes = kept;
-        if too_long {
+            self.feed_joined(Input { bytes, ..input }, now, pools)
+        };
+        if !is_kept {
+            self.drop_unread(side, pools);
             self.resume_or_end(input.direction);
+        }
+        if self.done {
+            self.leave(pools);
         }
         self.wants()
     }
 
-    /// Octets of one direction are missing; what is fed next comes after them. Says whether a parser noticed.
-    pub fn gap(&mut self, direction: Direction, missing: u64) -> bool {
-        let unread = &mut self.unread[direction.index()];
-        if missing <= unread.skip {
-            unread.skip -= missing;
+    /// Puts what was left unread in front of what has come. False if what is left now cannot be kept.
+    fn feed_joined(&mut self, input: Input<'_>, now: Timestamp, pools: &mut Pools) -> bool {
+        let side = input.direction.index();
+        let mut kept = std::mem::take(&mut self.unread[side]);
+        // Without memory for all of it, what has come is lost as well.
+        if !pools.append(&mut kept, input.bytes) {
+            pools.refused.unread += 1;
+            self.unread[side] = kept;
             return false;
         }
-        unread.skip = 0;
-        unread.bytes.clear();
+        let read = self.step(Input { bytes: &kept, ..input }, now, pools);
+        if self.done || input.transport == Transport::Datagram {
+            kept.clear();
+        } else {
+            kept.drain(..read.min(kept.len()));
+        }
+        let fits = kept.len() <= self.state.max_buffered();
+        if kept.is_empty() {
+            pools.buffers.give_back(kept, &mut pools.budget);
+        } else {
+            self.unread[side] = kept;
+        }
+        fits
+    }
+
+    /// Keeps octets that were not read. False if they are too many.
+    fn keep(&mut self, side: usize, rest: &[u8], pools: &mut Pools) -> bool {
+        if rest.len() > self.state.max_buffered() {
+            return false;
+        }
+        // After a gap there is an empty one.
+        let mut buffer = std::mem::take(&mut self.unread[side]);
+        if buffer.capacity() == 0 {
+            buffer = pools.buffer();
+        }
+        let fits = pools.append(&mut buffer, rest);
+        if !fits {
+            pools.refused.unread += 1;
+        }
+        self.unread[side] = buffer;
+        fits
+    }
+
+    fn drop_unread(&mut self, side: usize, pools: &mut Pools) {
+        let unread = std::mem::take(&mut self.unread[side]);
+        pools.buffers.give_back(unread, &mut pools.budget);
+    }
+
+    /// No more octets are wanted: gives back what is of no use any more.
+    fn leave(&mut self, pools: &mut Pools) {
+        for side in [0, 1] {
+            self.drop_unread(side, pools);
+        }
+        if !pools.make_room(0) && !self.given_up {
+            pools.refused.states += 1;
+            self.given_up = true;
+        }
+    }
+
+    /// Octets of one direction are missing; what is fed next comes after them. Says whether a parser noticed.
+    pub fn gap(&mut self, direction: Direction, missing: u64) -> bool {
+        let skip = &mut self.skip[direction.index()];
+        if missing <= *skip {
+            *skip -= missing;
+            return false;
+        }
+        *skip = 0;
+        // The buffer stays with the session, which is fed with what comes next, or ends.
+        self.unread[direction.index()].clear();
         if self.done {
             return false;
         }
@@ -328,40 +672,48 @@ impl Session {
 
     /// Closes the transactions that are over now that a packet has been fed; see [`Transactions`].
     pub fn settle(&mut self, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
-        for mut before in self.before.drain(..) {
-            before.close(Which::All, close);
+        if !self.before.is_empty() {
+            self.close_before(pools, close);
+        }
+        self.state.close(if self.given_up { Which::All } else { Which::Settled }, pools, close);
+    }
+
+    fn close_before(&mut self, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
+        pools.budget.refund(Self::held_before(&self.before));
+        for mut before in std::mem::take(&mut self.before) {
+            before.close(Which::All, pools, close);
             before.recycle(pools);
         }
-        self.state.close(Which::Settled, close);
+    }
+
+    const fn held_before(before: &Vec<State>) -> usize {
+        allocated(before.capacity() * size_of::<State>())
     }
 
     /// Closes the complete transaction that packets now belong to, if there is one.
-    pub fn close_current(&mut self, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
-        self.state.close(Which::Current, close);
+    pub fn close_current(&mut self, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
+        self.state.close(Which::Current, pools, close);
     }
 
     /// Closes all transactions: the flow has ended.
-    pub fn finish(&mut self, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
+    pub fn finish(&mut self, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
         for before in &mut self.before {
-            before.close(Which::All, close);
+            before.close(Which::All, pools, close);
         }
-        self.state.close(Which::All, close);
+        self.state.close(Which::All, pools, close);
     }
 
     /// Makes the session as new; what it held goes to the pools.
     pub fn recycle(&mut self, pools: &mut Pools) {
-        for before in self.before.drain(..) {
-            before.recycle(pools);
+        self.close_before(pools, &mut |_, _| ());
+        for side in [0, 1] {
+            self.drop_unread(side, pools);
         }
         std::mem::take(&mut self.state).recycle(pools);
-        self.unread.iter_mut().for_each(Unread::clear);
-        self.opened_before = 0;
-        self.dropped_before = 0;
-        self.handovers = 0;
-        self.done = false;
+        *self = Self::default();
     }
 
-    fn wants(&self) -> Feed {
+    const fn wants(&self) -> Feed {
         if self.done { Feed::Done } else { Feed::More }
     }
 
@@ -378,50 +730,75 @@ impl Session {
                     Recognised::No => return input.bytes.len(),
                 }
             }
-            match self.state.run(rest, self.ports, now, &mut self.unread[side]) {
+            let lane = Lane { skip: &mut self.skip[side], inspected: &mut self.inspected[side] };
+            match self.state.run(rest, self.hints, now, lane, pools) {
                 Left::At(read) => return at + read,
-                Left::Done => {
-                    self.done = true;
-                    return input.bytes.len();
-                }
-                Left::Handover(_) if self.handovers >= MAX_HANDOVERS => {
-                    self.done = true;
-                    return input.bytes.len();
-                }
-                Left::Handover(read) => {
-                    self.handovers += 1;
+                Left::Full(read) => {
                     at += read;
-                    self.opened_before += self.state.opened();
-                    self.dropped_before += self.state.dropped();
-                    self.before.push(std::mem::take(&mut self.state));
-                    // What the other direction left unread may be the first octets of the next protocol: it is kept.
-                    for unread in &mut self.unread {
-                        unread.skip = 0;
-                        unread.inspected = 0;
-                        unread.attempts = 0;
+                    if !pools.make_room(0) {
+                        self.give_up(pools);
+                        return input.bytes.len();
                     }
                     if at >= input.bytes.len() {
                         return at;
                     }
                 }
+                Left::Handover(read) if self.hand_over(pools) => {
+                    at += read;
+                    if at >= input.bytes.len() {
+                        return at;
+                    }
+                }
+                Left::Done | Left::Handover(_) => {
+                    self.done = true;
+                    return input.bytes.len();
+                }
             }
         }
+    }
+
+    /// Puts the protocol aside that is over now. False if there were too many, or too little memory.
+    fn hand_over(&mut self, pools: &mut Pools) -> bool {
+        if usize::from(self.handovers) >= MAX_HANDOVERS {
+            return false;
+        }
+        self.handovers += 1;
+        self.opened_before += self.state.opened();
+        self.dropped_before += self.state.dropped();
+        let held = Self::held_before(&self.before);
+        self.before.push(std::mem::take(&mut self.state));
+        pools.budget.change(held, Self::held_before(&self.before));
+        // What the other direction left unread may be the first octets of the next protocol: it is kept.
+        self.skip = [0; 2];
+        self.inspected = [0; 2];
+        self.attempts = [0; 2];
+        true
     }
 
     fn recognise(&mut self, input: Input<'_>, pools: &mut Pools) -> Recognised {
         if input.bytes.is_empty() {
             return Recognised::No;
         }
-        let (answer, state) = State::probe(input, self.ports, pools);
+        let (answer, state) = State::probe(input, self.hints, pools);
         self.state = state;
-        let unread = &mut self.unread[input.direction.index()];
         match answer {
+            Probe::Yes if matches!(self.state, State::Undecided) => {
+                self.give_up(pools);
+                return Recognised::No;
+            }
             Probe::Yes => return Recognised::Yes,
             Probe::More if input.bytes.len() <= MAX_PROBED => return Recognised::TooEarly,
-            Probe::More | Probe::No => unread.attempts += 1,
+            Probe::More | Probe::No => self.attempts[input.direction.index()] += 1,
         }
-        self.done = self.unread.iter().any(|u| u.attempts >= MAX_ATTEMPTS);
+        self.done = self.attempts.iter().any(|&attempts| attempts >= MAX_ATTEMPTS);
         Recognised::No
+    }
+
+    /// There is no memory for this flow.
+    fn give_up(&mut self, pools: &mut Pools) {
+        pools.refused.states += 1;
+        self.done = true;
+        self.given_up = true;
     }
 
     fn resume_or_end(&mut self, direction: Direction) {

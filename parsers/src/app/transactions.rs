@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The transactions of one flow that are not in a record yet.
 
-use weir_flow::{Timestamp, app::Fields};
+use std::fmt::{self, Debug};
+
+use weir_flow::{Timestamp, allocated, app::Fields};
+
+use super::Budget;
 
 /// Phase of a transaction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,9 +21,37 @@ enum Phase {
 /// Most transactions that are kept until the packet that is being read is settled. More than any packet of its own completes.
 const MAX_KEPT: usize = 128;
 
+/// A field struct, and what is charged for it.
+#[derive(Debug, Default)]
+pub(super) struct Kept<F> {
+    fields: F,
+    /// Bytes with which it is in the budget; 0 if it is not.
+    charged: usize,
+}
+
+impl<F: Fields> Kept<F> {
+    /// Brings the budget up to date.
+    fn charge(&mut self, budget: &mut Budget) {
+        // Beside the block itself, its place in a list of spare ones, which doubles when it grows.
+        let now = allocated(size_of::<Self>()) + 2 * size_of::<usize>() + self.fields.held();
+        if now != self.charged {
+            budget.change(self.charged, now);
+            self.charged = now;
+        }
+    }
+
+    /// Bytes with which it is in the budget.
+    pub(super) const fn charged(&self) -> usize {
+        self.charged
+    }
+}
+
+/// Emptied field structs, kept for their memory.
+pub(super) type Spare<F> = Vec<Box<Kept<F>>>;
+
 #[derive(Debug)]
 struct Entry<F> {
-    fields: F,
+    kept: Box<Kept<F>>,
     phase: Phase,
     /// Completions before its own.
     rank: u64,
@@ -39,19 +71,30 @@ pub struct Closed<'a, F> {
 ///
 /// A parser opens one when it sees it begin, and completes it when the answer is there. The metering process closes them:
 /// each becomes a record of its own, and the packets between one closing and the next are counted in that record.
-#[derive(Debug)]
 pub struct Transactions<F> {
     entries: Vec<Entry<F>>,
-    /// Emptied field structs, kept for their memory.
-    spare: Vec<F>,
+    /// Lent by the worker while a packet is read and records are closed; those of nobody else's otherwise.
+    spare: Spare<F>,
     max_open: usize,
+    /// First and last of the entries that a parser may have written to since they were charged.
+    touched: Option<(usize, usize)>,
     /// Whether one was opened since the last settling.
     stirred: bool,
+    /// Whether one was completed since the last settling.
+    completed: bool,
     now: Timestamp,
     opened: u64,
     completions: u64,
     /// Complete, but dropped without a record.
     dropped: u64,
+}
+
+impl<F: Fields> Debug for Transactions<F> {
+    /// What was found; not what is kept for its memory, which depends on how the octets came.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries = self.entries.iter().map(|e| (&e.kept.fields, e.phase, e.rank, e.started));
+        f.debug_list().entries(entries).entry(&(self.opened, self.completions, self.dropped)).finish()
+    }
 }
 
 impl<F: Fields> Transactions<F> {
@@ -62,7 +105,9 @@ impl<F: Fields> Transactions<F> {
             entries: Vec::new(),
             spare: Vec::new(),
             max_open: max_open.max(1),
+            touched: None,
             stirred: false,
+            completed: false,
             now: Timestamp::ZERO,
             opened: 0,
             dropped: 0,
@@ -79,11 +124,36 @@ impl<F: Fields> Transactions<F> {
         }
         self.stirred = true;
         self.opened += 1;
-        let fields = self.spare.pop().unwrap_or_default();
+        let kept = self.spare.pop().unwrap_or_default();
         let index = self.entries.len();
-        self.entries.push(Entry { fields, phase: Phase::Open, rank: 0, started: self.now });
+        self.entries.push(Entry { kept, phase: Phase::Open, rank: 0, started: self.now });
+        self.touched = Some((self.touched.map_or(index, |(first, _)| first), index));
         // The entry was just pushed, so the index exists.
-        (index, &mut self.entries[index].fields)
+        (index, &mut self.entries[index].kept.fields)
+    }
+
+    /// Charges what a parsing step has added.
+    pub(super) fn charge(&mut self, budget: &mut Budget) {
+        if let Some((first, last)) = self.touched.take() {
+            for entry in self.entries.iter_mut().take(last + 1).skip(first) {
+                entry.kept.charge(budget);
+            }
+        }
+    }
+
+    /// Bytes of memory that the list takes, without its entries' fields.
+    pub(super) fn held(&self) -> usize {
+        allocated(self.entries.capacity() * size_of::<Entry<F>>())
+    }
+
+    /// Exchanges the spare field structs with those of the worker.
+    pub(super) const fn lend(&mut self, spare: &mut Spare<F>) {
+        std::mem::swap(&mut self.spare, spare);
+    }
+
+    /// Whether there is none left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// Index of the oldest open transaction.
@@ -101,19 +171,21 @@ impl<F: Fields> Transactions<F> {
     /// Index of the oldest open transaction for which `is_it` holds.
     #[must_use]
     pub fn find_open(&self, is_it: impl Fn(&F) -> bool) -> Option<usize> {
-        self.entries.iter().position(|e| e.phase == Phase::Open && is_it(&e.fields))
+        self.entries.iter().position(|e| e.phase == Phase::Open && is_it(&e.kept.fields))
     }
 
     /// Index of the youngest transaction, open or complete, for which `is_it` holds: for what comes after completion, such
     /// as a repeated answer.
     #[must_use]
     pub fn find_any(&self, is_it: impl Fn(&F) -> bool) -> Option<usize> {
-        self.entries.iter().rposition(|e| is_it(&e.fields))
+        self.entries.iter().rposition(|e| is_it(&e.kept.fields))
     }
 
     /// Fields of a transaction by index; `None` if there is none. Indices hold for one parsing step.
     pub fn fields_mut(&mut self, index: usize) -> Option<&mut F> {
-        self.entries.get_mut(index).map(|e| &mut e.fields)
+        let entry = self.entries.get_mut(index)?;
+        self.touched = Some(self.touched.map_or((index, index), |(first, last)| (first.min(index), last.max(index))));
+        Some(&mut entry.kept.fields)
     }
 
     /// Says that all that was expected of a transaction has come.
@@ -124,6 +196,7 @@ impl<F: Fields> Transactions<F> {
             entry.phase = Phase::Complete;
             entry.rank = self.completions;
             self.completions += 1;
+            self.completed = true;
         }
     }
 
@@ -159,10 +232,11 @@ impl<F: Fields> Transactions<F> {
     ///
     /// The packets before this one belong to the first that is closed; this packet to the one that stays.
     pub(super) fn settle(&mut self, mut close: impl FnMut(Closed<'_, F>)) {
-        let completed = self.entries.iter().filter(|e| e.phase == Phase::Complete).count();
-        if !self.stirred && completed == 0 {
+        if !self.stirred && !self.completed {
             return;
         }
+        self.completed = false;
+        let completed = self.entries.iter().filter(|e| e.phase == Phase::Complete).count();
         self.stirred = false;
         if let Some(current) = self.entries.iter().position(|e| e.phase == Phase::Current) {
             self.close(current, &mut close);
@@ -202,7 +276,7 @@ impl<F: Fields> Transactions<F> {
     /// Makes it as new, keeps the memory.
     pub(super) fn clear(&mut self) {
         self.finish(|_| ());
-        self.spare.truncate(self.max_open);
+        self.completed = false;
         self.opened = 0;
         self.dropped = 0;
         self.completions = 0;
@@ -210,9 +284,9 @@ impl<F: Fields> Transactions<F> {
 
     fn close(&mut self, index: usize, close: &mut impl FnMut(Closed<'_, F>)) {
         let mut entry = self.entries.remove(index);
-        close(Closed { fields: &entry.fields, started: entry.started });
-        entry.fields.clear();
-        self.spare.push(entry.fields);
+        close(Closed { fields: &entry.kept.fields, started: entry.started });
+        entry.kept.fields.clear();
+        self.spare.push(entry.kept);
     }
 }
 

@@ -176,6 +176,10 @@ pub(super) fn write_name(message: &[u8], at: usize, out: &mut Vec<u8>) -> bool {
             out.push(b'.');
         }
         is_root = false;
+        if label.iter().fold(true, |all, &b| all & matches!(b, b' '..=b'~') & (b != b'.') & (b != b'\\')) {
+            out.extend_from_slice(label);
+            return;
+        }
         for &octet in label {
             if matches!(octet, b'.' | b'\\') {
                 out.push(b'\\');

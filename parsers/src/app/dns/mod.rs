@@ -27,7 +27,7 @@ mod rdata;
 mod tests;
 
 use weir_flow::{
-    ValueList,
+    ValueList, allocated,
     app::{Dns, dns::MAX_ANSWERS},
 };
 
@@ -54,6 +54,11 @@ pub struct Parser {
     /// Bad messages in a row.
     bad: u8,
     last: Last,
+}
+
+/// What is needed while a message is read.
+#[derive(Debug, Default)]
+pub struct Scratch {
     /// Name of the question that is being read.
     name: Vec<u8>,
     /// The record that is being written.
@@ -74,6 +79,7 @@ struct Last {
 
 impl super::Parser for Parser {
     type Fields = Dns;
+    type Scratch = Scratch;
 
     const IDENTITY: Identity = Identity {
         slug: "dns",
@@ -109,9 +115,9 @@ impl super::Parser for Parser {
         }
     }
 
-    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Dns>) -> Step {
+    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Dns>, scratch: &mut Scratch) -> Step {
         if input.transport == Transport::Datagram {
-            let read = self.message(input.bytes, input.bytes.len(), transactions);
+            let read = self.message(input.bytes, input.bytes.len(), transactions, scratch);
             return self.judge(read, Step::Consumed(input.bytes.len()));
         }
         let Some((len, rest)) = split_length(input.bytes) else { return Step::More };
@@ -119,7 +125,7 @@ impl super::Parser for Parser {
         if rest.len() < wanted && !input.snapped {
             return Step::More;
         }
-        let read = self.message(rest.get(..wanted).unwrap_or(rest), len, transactions);
+        let read = self.message(rest.get(..wanted).unwrap_or(rest), len, transactions, scratch);
         let step = if rest.len() < len { Step::Skip((LENGTH + len) as u64) } else { Step::Consumed(LENGTH + len) };
         self.judge(read, step)
     }
@@ -132,6 +138,10 @@ impl super::Parser for Parser {
     fn clear(&mut self) {
         self.bad = 0;
         self.last.opened = 0;
+    }
+
+    fn held(&self) -> usize {
+        allocated(self.last.name.capacity())
     }
 }
 
@@ -157,7 +167,13 @@ impl Parser {
     }
 
     /// Reads one message, of which `bytes` are the first of `wire_len` octets. False if it is none.
-    fn message(&mut self, bytes: &[u8], wire_len: usize, transactions: &mut Transactions<Dns>) -> bool {
+    fn message(
+        &mut self,
+        bytes: &[u8],
+        wire_len: usize,
+        transactions: &mut Transactions<Dns>,
+        scratch: &mut Scratch,
+    ) -> bool {
         let Some(header) = Header::read(bytes) else { return false };
         if !header.is_plausible() || wire_len < message::HEADER {
             return false;
@@ -165,29 +181,29 @@ impl Parser {
         let mut at = message::HEADER;
         let mut first = None;
         for _ in 0..header.questions {
-            self.name.clear();
+            scratch.name.clear();
             let Some(question) = message::question(bytes, at) else { break };
             at = question.end;
-            if !message::write_name(bytes, question.name_at, &mut self.name) {
+            if !message::write_name(bytes, question.name_at, &mut scratch.name) {
                 if first.is_none() && !odd_but_whole(bytes) {
                     return false;
                 }
-                self.name.clear();
+                scratch.name.clear();
             }
             if !header.is_update() {
-                let index = self.transaction(header, Some(question), transactions);
+                let index = self.transaction(header, Some(question), transactions, &scratch.name);
                 first = first.or(Some(index));
             }
         }
         // A message without a question is not much to go by, and must be whole.
         if first.is_none() && (at > message::HEADER || message::fits(bytes)) {
-            self.name.clear();
-            first = Some(self.transaction(header, None, transactions));
+            scratch.name.clear();
+            first = Some(self.transaction(header, None, transactions, &scratch.name));
         }
         let Some(fields) = first.and_then(|index| transactions.fields_mut(index)) else { return false };
         if header.is_response() {
             fields.answer_count = fields.answer_count.max(Some(header.answers));
-            self.answers(bytes, at, header.answers, fields);
+            answers(bytes, at, header.answers, fields, &mut scratch.text);
         }
         true
     }
@@ -198,8 +214,8 @@ impl Parser {
         header: Header,
         question: Option<Question>,
         transactions: &mut Transactions<Dns>,
+        name: &Vec<u8>,
     ) -> usize {
-        let name = &self.name;
         let is_it = |d: &Dns| {
             d.transaction_id == Some(header.id)
                 && match question {
@@ -235,37 +251,37 @@ impl Parser {
             self.last.opened = transactions.opened();
             self.last.id = header.id;
             self.last.kind = question.map_or(0, |q| q.kind);
-            self.last.name.clone_from(&self.name);
+            self.last.name.clone_from(name);
         }
         index
     }
+}
 
-    fn answers(&mut self, bytes: &[u8], mut at: usize, count: u16, fields: &mut Dns) {
-        for _ in 0..count {
-            let Some(record) = message::record(bytes, at) else { break };
-            at = record.end;
-            self.answer(bytes, &record, fields);
+fn answers(bytes: &[u8], mut at: usize, count: u16, fields: &mut Dns, text: &mut Vec<u8>) {
+    for _ in 0..count {
+        let Some(record) = message::record(bytes, at) else { break };
+        at = record.end;
+        answer(bytes, &record, fields, text);
+    }
+}
+
+fn answer(bytes: &[u8], record: &Record<'_>, fields: &mut Dns, text: &mut Vec<u8>) {
+    // Multicast DNS uses the first bit of the class for itself (RFC 6762 section 10.2).
+    if record.class & 0x7fff == CLASS_IN {
+        match record.kind {
+            rdata::A => record.data.try_into().into_iter().for_each(|a| fields.answer_ipv4.push_new(a)),
+            rdata::AAAA => record.data.try_into().into_iter().for_each(|a| fields.answer_ipv6.push_new(a)),
+            _ => {}
         }
     }
-
-    fn answer(&mut self, bytes: &[u8], record: &Record<'_>, fields: &mut Dns) {
-        // Multicast DNS uses the first bit of the class for itself (RFC 6762 section 10.2).
-        if record.class & 0x7fff == CLASS_IN {
-            match record.kind {
-                rdata::A => record.data.try_into().into_iter().for_each(|a| fields.answer_ipv4.push_new(a)),
-                rdata::AAAA => record.data.try_into().into_iter().for_each(|a| fields.answer_ipv6.push_new(a)),
-                _ => {}
-            }
+    // What does not fit is not written, but for the one that tells the list that it was cut.
+    if fields.answers.count() < MAX_ANSWERS {
+        text.clear();
+        if rdata::write_record(bytes, record, text) {
+            fields.answers.push_new(text);
         }
-        // What does not fit is not written, but for the one that tells the list that it was cut.
-        if fields.answers.count() < MAX_ANSWERS {
-            self.text.clear();
-            if rdata::write_record(bytes, record, &mut self.text) {
-                fields.answers.push_new(&self.text);
-            }
-        } else {
-            fields.answers.push(b"");
-        }
+    } else {
+        fields.answers.push(b"");
     }
 }
 

@@ -2,12 +2,12 @@
 //! Records in presentation form: owner, time to live, type, data.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use weir_flow::app::dns::MAX_ANSWER;
 
 use super::message::{Record, end_of_name, write_name, write_octet};
-use crate::Cursor;
+use crate::{Cursor, app::line};
 
 /// Type of an IPv4 address record.
 pub(super) const A: u16 = 1;
@@ -67,11 +67,17 @@ pub(super) fn write_record(message: &[u8], record: &Record<'_>, out: &mut Vec<u8
     if !write_name(message, record.owner_at, out) {
         return false;
     }
-    // Writing to a vector cannot fail.
-    let _ = match mnemonic(record.kind) {
-        Some(name) => write!(out, " {} {name} ", record.ttl),
-        None => write!(out, " {} TYPE{} ", record.ttl, record.kind),
-    };
+    out.push(b' ');
+    line::decimal(record.ttl, out);
+    out.push(b' ');
+    match mnemonic(record.kind) {
+        Some(name) => out.extend_from_slice(name.as_bytes()),
+        None => {
+            out.extend_from_slice(b"TYPE");
+            line::decimal(record.kind.into(), out);
+        }
+    }
+    out.push(b' ');
     let start = out.len();
     if write_data(message, record, out).is_none() {
         out.truncate(start);
@@ -84,7 +90,15 @@ pub(super) fn write_record(message: &[u8], record: &Record<'_>, out: &mut Vec<u8
 fn write_data(message: &[u8], record: &Record<'_>, out: &mut Vec<u8>) -> Option<()> {
     let mut c = Cursor::new(record.data);
     match record.kind {
-        A => drop(write!(out, "{}", Ipv4Addr::from(c.array::<4>()?))),
+        A => {
+            for (i, octet) in c.array::<4>()?.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b'.');
+                }
+                line::decimal(octet.into(), out);
+            }
+        }
+        // Writing to a vector cannot fail, here and below.
         AAAA => drop(write!(out, "{}", Ipv6Addr::from(c.array::<16>()?))),
         CNAME | DNAME | NS | PTR => name(message, record, &mut c, out)?,
         MX => {

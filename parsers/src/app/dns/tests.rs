@@ -62,7 +62,7 @@ impl Flow {
     }
 
     fn finish(mut self) -> Vec<Dns> {
-        self.session.finish(&mut |app, _| take(app.to_owned(), &mut self.closed));
+        self.session.finish(&mut self.pools, &mut |app, _| take(app.to_owned(), &mut self.closed));
         self.closed
     }
 }

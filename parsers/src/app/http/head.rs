@@ -35,15 +35,18 @@ pub(super) fn shape(bytes: &[u8], is_all: bool) -> Shape {
         Shape::More if is_all => return Shape::Neither,
         told => return told,
     }
+    if !line::may_begin_with_method(bytes, MAX_METHOD) {
+        return Shape::Neither;
+    }
     let line = line::first(bytes).map(|(line, _)| line);
     let beginning = line.unwrap_or(bytes);
-    let end = beginning.iter().position(|&b| b == b' ');
+    let end = line::find(beginning, b' ');
     let method = beginning.get(..end.unwrap_or(beginning.len())).unwrap_or_default();
     if !is_method(method) {
         return Shape::Neither;
     }
     let target = beginning.get(method.len() + 1..).unwrap_or_default();
-    if target.iter().any(|&b| b.is_ascii_control() && b != b'\r') {
+    if line::has_control(target) {
         return Shape::Neither;
     }
     if let Some(line) = line {
@@ -70,7 +73,7 @@ fn status_shape(bytes: &[u8]) -> Shape {
 fn is_method(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(u8::is_ascii_uppercase)
         && bytes.len() <= MAX_METHOD
-        && bytes.iter().all(|&b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+        && bytes.iter().all(|&b| line::is_method_octet(b))
 }
 
 /// Methods that are believed without having seen the version: it may be far behind a long target.
@@ -221,7 +224,9 @@ impl<'a> Head<'a> {
                 return;
             }
             17 if is(b"transfer-encoding") => {
-                self.is_chunked |= value.to_ascii_lowercase().ends_with(b"chunked");
+                const LAST: &[u8] = b"chunked";
+                let end = value.len().saturating_sub(LAST.len());
+                self.is_chunked |= value.get(end..).is_some_and(|last| last.eq_ignore_ascii_case(LAST));
                 return;
             }
             _ => return,

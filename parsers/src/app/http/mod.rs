@@ -66,6 +66,7 @@ pub struct Parser {
 
 impl super::Parser for Parser {
     type Fields = Http;
+    type Scratch = ();
 
     const IDENTITY: Identity = Identity {
         slug: "http",
@@ -85,7 +86,7 @@ impl super::Parser for Parser {
         }
     }
 
-    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Http>) -> Step {
+    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Http>, (): &mut ()) -> Step {
         match self.next[input.direction.index()] {
             Next::Message => self.message(input, transactions),
             Next::Chunk => self.chunk(input, transactions),
@@ -290,6 +291,10 @@ fn tunnel(input: Input<'_>) -> Step {
 }
 
 fn unfold<const MAX: usize>(text: &mut Text<MAX>, value: &[u8]) {
+    if text.is_empty() && line::find(value, b'\n').is_none() {
+        text.set(value.trim_ascii());
+        return;
+    }
     for part in line::parts(value) {
         if !text.is_empty() {
             text.extend(b" ");

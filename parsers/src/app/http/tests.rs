@@ -20,7 +20,7 @@ impl Connection {
     }
 
     fn step(&mut self, direction: Direction, bytes: &[u8]) -> Step {
-        self.parser.parse(input(direction, bytes), &mut self.transactions)
+        self.parser.parse(input(direction, bytes), &mut self.transactions, &mut ())
     }
 
     /// Reads all; what is skipped within the octets is passed over.
@@ -194,7 +194,7 @@ fn a_head_without_end_is_read_up_to_the_bound() {
 fn a_head_that_was_not_captured_whole_gives_its_whole_lines() {
     let mut c = Connection::new();
     let bytes = b"GET /x HTTP/1.1\r\nHost: h\r\nUser-Agent: trunca";
-    let step = c.parser.parse(Input { snapped: true, ..input(Forward, bytes) }, &mut c.transactions);
+    let step = c.parser.parse(Input { snapped: true, ..input(Forward, bytes) }, &mut c.transactions, &mut ());
     assert_eq!(step, Step::Consumed(26));
     let found = c.finish();
     assert_eq!(found[0].request_host.as_bytes(), b"h");

@@ -111,6 +111,10 @@ impl Message {
     pub fn read(bytes: &[u8], hinted: bool, snapped: bool) -> Option<Self> {
         let mut cursor = Cursor::new(bytes);
         let first = cursor.u8()?;
+        // Most datagrams that are none end here.
+        if !(1..=4).contains(&(first >> 3 & 7)) || !(SYMMETRIC_ACTIVE..=BROADCAST).contains(&(first & 7)) {
+            return None;
+        }
         let message = Self {
             leap: first >> 6,
             version: first >> 3 & 7,
@@ -131,9 +135,7 @@ impl Message {
     }
 
     fn is_plausible(&self) -> bool {
-        (1..=4).contains(&self.version)
-            && (SYMMETRIC_ACTIVE..=BROADCAST).contains(&self.mode)
-            && self.stratum <= MAX_STRATUM
+        self.stratum <= MAX_STRATUM
     }
 
     /// Whether the values are those of a clock. Chrony's clients give a precision of 32.

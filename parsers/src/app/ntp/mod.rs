@@ -40,6 +40,7 @@ pub struct Parser {
 
 impl super::Parser for Parser {
     type Fields = Ntp;
+    type Scratch = ();
 
     const IDENTITY: Identity = Identity {
         slug: "ntp",
@@ -57,7 +58,7 @@ impl super::Parser for Parser {
         }
     }
 
-    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Ntp>) -> Step {
+    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Ntp>, (): &mut ()) -> Step {
         if let Some(message) = Message::read(input.bytes, input.hinted, input.snapped) {
             self.bad = 0;
             file(&message, transactions);

@@ -72,7 +72,7 @@ impl Flow {
     }
 
     fn finish(mut self) -> Vec<Ntp> {
-        self.session.finish(&mut |app, _| take(app.to_owned(), &mut self.closed));
+        self.session.finish(&mut self.pools, &mut |app, _| take(app.to_owned(), &mut self.closed));
         self.closed
     }
 }
@@ -314,7 +314,7 @@ fn requests_without_response_are_bounded() {
     for n in 0..100 {
         let bytes = &with(REQUEST, TRANSMIT, &[n]);
         let (direction, transport) = (Direction::Forward, Transport::Datagram);
-        parser.parse(Input { bytes, direction, transport, hinted: true, snapped: false }, &mut transactions);
+        parser.parse(Input { bytes, direction, transport, hinted: true, snapped: false }, &mut transactions, &mut ());
     }
     let mut open = 0;
     while let Some(index) = transactions.oldest_open() {

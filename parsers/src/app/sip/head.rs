@@ -26,13 +26,17 @@ pub(super) fn shape(bytes: &[u8], is_all: bool) -> Shape {
     if bytes.is_empty() && !is_all {
         return Shape::More;
     }
+    let may_be_response = bytes.iter().zip(VERSION).all(|(b, v)| b == v);
+    if !may_be_response && !line::may_begin_with_method(bytes, MAX_METHOD) {
+        return Shape::None;
+    }
     let is_all = is_all || bytes.len() == MAX_SHAPE;
     let line = line::first(bytes).map(|(line, _)| line);
     let beginning = line.unwrap_or(bytes);
     let may_be_response = beginning.iter().zip(VERSION).all(|(b, v)| b == v);
     let method = beginning.split(|&b| b == b' ').next().unwrap_or_default();
     let uri = beginning.get(method.len() + 1..).unwrap_or_default();
-    let may_be_request = is_method(method) && !uri.iter().any(|b| b.is_ascii_control() && *b != b'\r');
+    let may_be_request = is_method(method) && !line::has_control(uri);
     match (line, is_all) {
         _ if !may_be_request && !may_be_response => Shape::None,
         (Some(line), _) if Start::parse(line).is_some() => Shape::Message,
@@ -48,9 +52,7 @@ pub(super) fn shape(bytes: &[u8], is_all: bool) -> Shape {
 
 /// Whether these octets can be a method: RFC 3261 allows more, but nobody uses it.
 fn is_method(bytes: &[u8]) -> bool {
-    !bytes.is_empty()
-        && bytes.len() <= MAX_METHOD
-        && bytes.iter().all(|&b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+    !bytes.is_empty() && bytes.len() <= MAX_METHOD && bytes.iter().all(|&b| line::is_method_octet(b))
 }
 
 /// What the first line says.

@@ -40,8 +40,17 @@ pub struct Parser {
 /// Whether the next octet begins a line, as far as is known.
 type AtLine = bool;
 
+/// Values of the message that is being read.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    call_id: Text<256>,
+    cseq: Text<64>,
+    to: Text<512>,
+}
+
 impl super::Parser for Parser {
     type Fields = Sip;
+    type Scratch = Scratch;
 
     const IDENTITY: Identity = Identity {
         slug: "sip",
@@ -65,10 +74,10 @@ impl super::Parser for Parser {
         }
     }
 
-    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Sip>) -> Step {
+    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Sip>, scratch: &mut Scratch) -> Step {
         match input.transport {
-            Transport::Datagram => datagram(input, transactions),
-            Transport::Stream => self.stream(input, transactions),
+            Transport::Datagram => datagram(input, transactions, scratch),
+            Transport::Stream => self.stream(input, transactions, scratch),
         }
     }
 
@@ -84,22 +93,22 @@ fn is_keep_alive(bytes: &[u8]) -> bool {
 }
 
 /// A datagram holds one message; what is none, is passed over.
-fn datagram(input: Input<'_>, transactions: &mut Transactions<Sip>) -> Step {
+fn datagram(input: Input<'_>, transactions: &mut Transactions<Sip>, scratch: &mut Scratch) -> Step {
     let message = input.bytes.get(line::empty_lines(input.bytes)..).unwrap_or_default();
     // Where octets were not captured, the last line may lack some.
     let message = if input.snapped { line::whole(message) } else { message };
     if shape(message, true) == Shape::Message
         && let Some(head) = Head::parse(message)
     {
-        record(&head, transactions);
+        record(&head, transactions, scratch);
     }
     Step::Consumed(input.bytes.len().max(1))
 }
 
 impl Parser {
-    fn stream(&mut self, input: Input<'_>, transactions: &mut Transactions<Sip>) -> Step {
+    fn stream(&mut self, input: Input<'_>, transactions: &mut Transactions<Sip>, scratch: &mut Scratch) -> Step {
         if let Some(at_line) = self.lost[input.direction.index()] {
-            return self.lost(input, at_line, transactions);
+            return self.lost(input, at_line, transactions, scratch);
         }
         let empty = line::empty_lines(input.bytes);
         if empty > 0 {
@@ -107,7 +116,7 @@ impl Parser {
         }
         match shape(input.bytes, input.snapped) {
             Shape::More => return Step::More,
-            Shape::None => return self.lost(input, false, transactions),
+            Shape::None => return self.lost(input, false, transactions, scratch),
             Shape::Message => {}
         }
         let within = input.bytes.get(..MAX_HEAD).unwrap_or(input.bytes);
@@ -116,8 +125,8 @@ impl Parser {
             None if within.len() == MAX_HEAD || input.snapped => (line::whole(within), false),
             None => return Step::More,
         };
-        let Some(head) = Head::parse(bytes) else { return self.lost(input, false, transactions) };
-        record(&head, transactions);
+        let Some(head) = Head::parse(bytes) else { return self.lost(input, false, transactions, scratch) };
+        record(&head, transactions, scratch);
         if !is_whole {
             self.lost[input.direction.index()] = Some(false);
         }
@@ -125,7 +134,13 @@ impl Parser {
     }
 
     /// Passes over the rest of a line, or finds a message at its start.
-    fn lost(&mut self, input: Input<'_>, mut at_line: AtLine, transactions: &mut Transactions<Sip>) -> Step {
+    fn lost(
+        &mut self,
+        input: Input<'_>,
+        mut at_line: AtLine,
+        transactions: &mut Transactions<Sip>,
+        scratch: &mut Scratch,
+    ) -> Step {
         let side = input.direction.index();
         let mut at = 0;
         while let Some(rest) = input.bytes.get(at..).filter(|r| !r.is_empty()) {
@@ -139,7 +154,7 @@ impl Parser {
                     Shape::More => return Step::More,
                     Shape::Message => {
                         self.lost[side] = None;
-                        return self.stream(input, transactions);
+                        return self.stream(input, transactions, scratch);
                     }
                 }
             }
@@ -153,14 +168,15 @@ impl Parser {
 }
 
 /// Puts a message into its transaction.
-fn record(head: &Head<'_>, transactions: &mut Transactions<Sip>) {
-    let mut cseq = Text::default();
+fn record(head: &Head<'_>, transactions: &mut Transactions<Sip>, scratch: &mut Scratch) {
+    let Scratch { call_id, cseq, to } = scratch;
+    cseq.set(b"");
     for word in head.cseq.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty()) {
-        append(&mut cseq, word);
+        append(cseq, word);
     }
-    let mut call_id = Text::default();
-    unfold(&mut call_id, head.call_id);
-    let is_same = |sip: &Sip| sip.call_id == call_id && sip.cseq == cseq;
+    call_id.set(b"");
+    unfold(call_id, head.call_id);
+    let is_same = |sip: &Sip| sip.call_id == *call_id && sip.cseq == *cseq;
     let known = if call_id.is_empty() { None } else { transactions.find_any(is_same) };
     let index = known.unwrap_or_else(|| transactions.open().0);
     let Some(sip) = transactions.fields_mut(index) else { return };
@@ -175,8 +191,8 @@ fn record(head: &Head<'_>, transactions: &mut Transactions<Sip>) {
             status >= 200
         }
     };
-    sip.call_id = call_id;
-    sip.cseq = cseq;
+    sip.call_id.clone_from(call_id);
+    sip.cseq.clone_from(cseq);
     first(&mut sip.from, head.from);
     first(&mut sip.from_uri, uri(head.from));
     first(&mut sip.to_uri, uri(head.to));
@@ -185,8 +201,8 @@ fn record(head: &Head<'_>, transactions: &mut Transactions<Sip>) {
     first(&mut sip.via, first_value(head.via));
     first(&mut sip.contact, first_value(head.contact));
     if !head.to.is_empty() {
-        let mut to = Text::<512>::default();
-        unfold(&mut to, head.to);
+        to.set(b"");
+        unfold(to, head.to);
         sip.to.push_new(to.as_bytes());
     }
     if is_complete {
@@ -202,6 +218,10 @@ fn first<const MAX: usize>(text: &mut Text<MAX>, value: &[u8]) {
 }
 
 fn unfold<const MAX: usize>(text: &mut Text<MAX>, value: &[u8]) {
+    if text.is_empty() && line::find(value, b'\n').is_none() {
+        text.set(value.trim_ascii());
+        return;
+    }
     line::parts(value).for_each(|part| append(text, part));
 }
 

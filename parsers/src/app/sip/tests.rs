@@ -2,7 +2,7 @@
 use weir_flow::app::Sip;
 
 use super::{
-    MAX_HEAD, Parser, first_value,
+    MAX_HEAD, Parser, Scratch, first_value,
     head::{Shape, shape},
     is_keep_alive, uri,
 };
@@ -38,7 +38,7 @@ fn datagrams(messages: &[&str]) -> Vec<Sip> {
     let (mut parser, mut transactions) = (Parser::default(), Transactions::new(Parser::IDENTITY.max_open));
     for message in messages {
         let message = crlf(message);
-        let step = parser.parse(input(&message, Transport::Datagram), &mut transactions);
+        let step = parser.parse(input(&message, Transport::Datagram), &mut transactions, &mut Scratch::default());
         assert_eq!(step, Step::Consumed(message.len().max(1)));
     }
     finish(transactions)
@@ -107,7 +107,11 @@ fn cut_and_junk_datagrams() {
 
     let (mut parser, mut transactions) = (Parser::default(), Transactions::new(1));
     let bytes = crlf("OPTIONS sip:b SIP/2.0\nCall-ID: id\nFrom: <sip:trunca");
-    parser.parse(Input { snapped: true, ..input(&bytes, Transport::Datagram) }, &mut transactions);
+    parser.parse(
+        Input { snapped: true, ..input(&bytes, Transport::Datagram) },
+        &mut transactions,
+        &mut Scratch::default(),
+    );
     let found = finish(transactions);
     assert_eq!(found[0].call_id.as_bytes(), b"id");
     assert!(found[0].from.is_empty());
@@ -116,7 +120,8 @@ fn cut_and_junk_datagrams() {
 #[test]
 fn a_stream_goes_by_content_length() {
     let (mut parser, mut transactions) = (Parser::default(), Transactions::new(8));
-    let mut step = |bytes: &[u8]| parser.parse(input(bytes, Transport::Stream), &mut transactions);
+    let mut step =
+        |bytes: &[u8]| parser.parse(input(bytes, Transport::Stream), &mut transactions, &mut Scratch::default());
     assert_eq!(step(b"\r\n\r\n"), Step::Consumed(4));
     let invite = crlf(INVITE);
     assert_eq!(step(&invite[..invite.len() - 4]), Step::More);
@@ -131,7 +136,8 @@ fn a_stream_goes_by_content_length() {
 fn after_missing_octets_a_message_is_found_at_the_start_of_a_line() {
     let (mut parser, mut transactions) = (Parser::default(), Transactions::new(8));
     assert_eq!(parser.gap(Forward), AfterGap::Resume);
-    let mut step = |bytes: &[u8]| parser.parse(input(bytes, Transport::Stream), &mut transactions);
+    let mut step =
+        |bytes: &[u8]| parser.parse(input(bytes, Transport::Stream), &mut transactions, &mut Scratch::default());
     assert_eq!(step(b"of SIP/2.0\r\nv=0\r\nSIP/2.0 200 OK\r\n"), Step::Consumed(17));
     assert_eq!(step(b"SIP/2.0 200 OK\r\n"), Step::More);
     assert_eq!(step(b"SIP/2.0 200 OK\r\n\r\n"), Step::Skip(18));
@@ -142,7 +148,10 @@ fn after_missing_octets_a_message_is_found_at_the_start_of_a_line() {
     assert_eq!(step(&head), Step::Skip(16));
     assert_eq!(step(b"xxx"), Step::Consumed(3));
     let bytes = input(b"ACK sip:x SIP/2.0\r\n\r\n", Transport::Stream);
-    assert_eq!(parser.parse(Input { direction: Reverse, ..bytes }, &mut transactions), Step::Skip(21));
+    assert_eq!(
+        parser.parse(Input { direction: Reverse, ..bytes }, &mut transactions, &mut Scratch::default()),
+        Step::Skip(21)
+    );
     assert_eq!(finish(transactions).len(), 3);
 }
 

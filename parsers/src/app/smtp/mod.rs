@@ -24,7 +24,7 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-use weir_flow::{Text, app::Smtp};
+use weir_flow::{Field as _, Text, app::Smtp};
 
 use self::message::HeaderSection;
 use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport, line};
@@ -105,6 +105,7 @@ pub struct Parser {
 
 impl super::Parser for Parser {
     type Fields = Smtp;
+    type Scratch = ();
 
     const IDENTITY: Identity = Identity {
         slug: "smtp",
@@ -117,6 +118,10 @@ impl super::Parser for Parser {
     };
 
     fn probe(input: Input<'_>) -> Probe {
+        // A command begins with a letter, a reply with a digit; a CR alone is an octet of neither.
+        if !input.bytes.first().is_none_or(|&b| b.is_ascii_alphabetic() || matches!(b, b'2'..=b'5' | b'\r')) {
+            return Probe::No;
+        }
         let line = line::first(input.bytes).map(|(line, _)| line);
         match probe_reply(input, line) {
             Probe::No => probe_command(input, line),
@@ -124,7 +129,7 @@ impl super::Parser for Parser {
         }
     }
 
-    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Smtp>) -> Step {
+    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Smtp>, (): &mut ()) -> Step {
         let side = input.direction.index();
         if self.in_line[side] {
             let end = line::first(input.bytes).map(|(_, len)| len);
@@ -178,6 +183,16 @@ impl super::Parser for Parser {
             };
         }
         AfterGap::Resume
+    }
+
+    fn clear(&mut self) {
+        let mut helo = std::mem::take(&mut self.helo);
+        helo.set(b"");
+        *self = Self { helo, ..Self::default() };
+    }
+
+    fn held(&self) -> usize {
+        self.helo.held()
     }
 }
 
@@ -330,14 +345,10 @@ impl Parser {
             [b'.'] | [b'.', b'\r'] => return Step::More,
             _ => {}
         }
-        let mut at = 0;
-        while let Some((_, len)) = input.bytes.get(at..).and_then(line::first) {
-            at += len;
-            if input.bytes.get(at) == Some(&b'.') {
-                return Step::Consumed(at);
-            }
+        if let Some(lf) = line::dot_line(input.bytes) {
+            return Step::Consumed(lf + 1);
         }
-        self.in_line[input.direction.index()] = at < input.bytes.len();
+        self.in_line[input.direction.index()] = !input.bytes.ends_with(b"\n");
         Step::Consumed(input.bytes.len())
     }
 }

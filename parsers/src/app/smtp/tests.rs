@@ -19,7 +19,7 @@ impl Connection {
     }
 
     fn step(&mut self, direction: Direction, bytes: &[u8]) -> Step {
-        self.parser.parse(input(direction, bytes, true), &mut self.transactions)
+        self.parser.parse(input(direction, bytes, true), &mut self.transactions, &mut ())
     }
 
     /// Reads all; what is skipped within the octets is passed over.

@@ -18,19 +18,15 @@
 //! Values reserved by RFC 8701 are left out everywhere. JA4 is the part of the JA4+ suite under the BSD 3-Clause licence:
 //! the TLS client fingerprint only.
 
-use std::io::Write;
-
 use md5::{Digest, Md5};
 use sha2::Sha256;
 use weir_flow::app::Tls;
 
 use super::hello::is_grease;
+use crate::app::line;
 
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
-
-/// Characters of a JA4.
-const LEN: usize = 36;
 
 /// What fingerprints are made of; kept for its memory.
 #[derive(Debug, Default)]
@@ -46,6 +42,7 @@ pub(super) struct Scratch {
     /// First application protocol offered.
     pub(super) alpn: Vec<u8>,
     text: Vec<u8>,
+    ja4: Vec<u8>,
 }
 
 impl Scratch {
@@ -89,28 +86,33 @@ impl Scratch {
 
     fn write_ja4(&mut self, fields: &mut Tls) {
         let highest = self.versions.iter().max().copied().unwrap_or(self.version);
-        let version = match highest {
-            0x0002 | 0x0200 => "s2",
-            0x0300 => "s3",
-            0x0301 => "10",
-            0x0302 => "11",
-            0x0303 => "12",
-            0x0304 => "13",
-            _ => "00",
+        let version: &[u8; 2] = match highest {
+            0x0002 | 0x0200 => b"s2",
+            0x0300 => b"s3",
+            0x0301 => b"10",
+            0x0302 => b"11",
+            0x0303 => b"12",
+            0x0304 => b"13",
+            _ => b"00",
         };
-        let name = if self.extensions.contains(&SERVER_NAME) { 'd' } else { 'i' };
-        let (suites, extensions) = (self.cipher_suites.len().min(99), self.extensions.len().min(99));
+        let name = if self.extensions.contains(&SERVER_NAME) { b'd' } else { b'i' };
+        let count = |list: &[u16]| u8::try_from(list.len()).unwrap_or(u8::MAX).min(99);
+        let (suites, extensions) = (count(&self.cipher_suites), count(&self.extensions));
         let [first, last] = ends(&self.alpn);
-        // Ten characters and two times thirteen; writing so many cannot fail.
-        let mut ja4 = [0; LEN];
-        let mut out = &mut ja4[..];
-        let _ = write!(out, "t{version}{name}{suites:02}{extensions:02}{first}{last}_");
+        let ja4 = &mut self.ja4;
+        ja4.clear();
+        ja4.push(b't');
+        ja4.extend_from_slice(version);
+        ja4.push(name);
+        two_digits(suites, ja4);
+        two_digits(extensions, ja4);
+        ja4.extend_from_slice(&[first, last, b'_']);
         self.cipher_suites.sort_unstable();
         let any = !self.extensions.is_empty();
         self.text.clear();
         hexadecimal(&self.cipher_suites, &mut self.text);
-        write_hash(&self.text, !self.cipher_suites.is_empty(), &mut out);
-        let _ = out.write_all(b"_");
+        write_hash(&self.text, !self.cipher_suites.is_empty(), ja4);
+        ja4.push(b'_');
         self.extensions.retain(|&e| e != SERVER_NAME && e != ALPN);
         self.extensions.sort_unstable();
         self.text.clear();
@@ -119,40 +121,57 @@ impl Scratch {
             self.text.push(b'_');
             hexadecimal(&self.signatures, &mut self.text);
         }
-        write_hash(&self.text, any, &mut out);
-        let left = out.len();
-        fields.ja4.set(ja4.get(..LEN - left).unwrap_or_default());
+        write_hash(&self.text, any, ja4);
+        fields.ja4.set(ja4);
     }
 }
 
 /// First and last character of a protocol name; of its hexadecimal form, if one of the two is neither letter nor digit.
-fn ends(protocol: &[u8]) -> [char; 2] {
-    let (Some(&first), Some(&last)) = (protocol.first(), protocol.last()) else { return ['0', '0'] };
+fn ends(protocol: &[u8]) -> [u8; 2] {
+    let (Some(&first), Some(&last)) = (protocol.first(), protocol.last()) else { return *b"00" };
     if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
-        return [char::from(first), char::from(last)];
+        return [first, last];
     }
-    let digit = |v: u8| char::from_digit(u32::from(v), 16).unwrap_or('0');
-    [digit(first >> 4), digit(last & 0x0f)]
+    [digit(first >> 4), digit(last)]
 }
 
-/// Writes the first twelve digits of a SHA-256, or twelve zeros for nothing.
-fn write_hash(text: &[u8], any: bool, out: &mut &mut [u8]) {
-    let hash = Sha256::digest(text);
-    for &octet in hash.iter().take(6) {
-        let _ = write!(out, "{:02x}", if any { octet } else { 0 });
+/// Appends the first twelve digits of a SHA-256, or twelve zeros for nothing.
+fn write_hash(text: &[u8], any: bool, out: &mut Vec<u8>) {
+    if !any {
+        out.extend_from_slice(&[b'0'; 12]);
+        return;
+    }
+    for &octet in Sha256::digest(text).iter().take(6) {
+        out.extend_from_slice(&[digit(octet >> 4), digit(octet)]);
+    }
+}
+
+/// Appends a number below 100.
+fn two_digits(number: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[b'0' + number / 10 % 10, b'0' + number % 10]);
+}
+
+/// The hexadecimal digit of the lower half of an octet.
+const fn digit(octet: u8) -> u8 {
+    match octet & 0x0f {
+        value @ 0..=9 => b'0' + value,
+        value => b'a' + value - 10,
     }
 }
 
 fn decimal<T: Copy + Into<u16>>(list: &[T], out: &mut Vec<u8>) {
     for (i, &number) in list.iter().enumerate() {
-        let number: u16 = number.into();
-        // Writing to a vector cannot fail.
-        let _ = if i == 0 { write!(out, "{number}") } else { write!(out, "-{number}") };
+        if i > 0 {
+            out.push(b'-');
+        }
+        line::decimal(u32::from(number.into()), out);
     }
 }
 
 fn hexadecimal(list: &[u16], out: &mut Vec<u8>) {
     for (i, number) in list.iter().enumerate() {
-        let _ = if i == 0 { write!(out, "{number:04x}") } else { write!(out, ",{number:04x}") };
+        let [high, low] = number.to_be_bytes();
+        let digits = [b',', digit(high >> 4), digit(high), digit(low >> 4), digit(low)];
+        out.extend_from_slice(digits.get(usize::from(i == 0)..).unwrap_or_default());
     }
 }

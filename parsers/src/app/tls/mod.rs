@@ -57,9 +57,14 @@ pub struct Parser {
     over: [bool; 2],
     /// Directions in which a HelloRetryRequest was seen, and a ServerHello is expected.
     retried: [bool; 2],
+}
+
+/// What is needed while a message is read.
+#[derive(Debug, Default)]
+pub struct Scratch {
     /// A handshake message that came in several records.
     assembled: Vec<u8>,
-    scratch: fingerprint::Scratch,
+    fingerprint: fingerprint::Scratch,
 }
 
 /// The handshake message at the start of a record, as far as it is there.
@@ -74,6 +79,7 @@ enum Message<'a> {
 
 impl super::Parser for Parser {
     type Fields = Tls;
+    type Scratch = Scratch;
 
     const IDENTITY: Identity = Identity {
         slug: "tls",
@@ -114,7 +120,7 @@ impl super::Parser for Parser {
         yes_if((36..=MAX_SPAN).contains(&len) && hello::is_version(u16::from_be_bytes([major, minor])))
     }
 
-    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Tls>) -> Step {
+    fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Tls>, scratch: &mut Scratch) -> Step {
         let side = input.direction.index();
         if self.over[side] {
             return Step::Skip(u64::MAX);
@@ -137,7 +143,7 @@ impl super::Parser for Parser {
             // before its ServerHello.
             Record::Whole(CHANGE_CIPHER_SPEC, _) if self.retried[side] => Step::Consumed(c.offset()),
             Record::Partial(CHANGE_CIPHER_SPEC, _) if self.retried[side] => Step::More,
-            Record::Whole(HANDSHAKE, _) | Record::Partial(HANDSHAKE, _) => self.handshake(input, transactions),
+            Record::Whole(HANDSHAKE, _) | Record::Partial(HANDSHAKE, _) => self.handshake(input, transactions, scratch),
             // Without a hello before it: its hello was not captured.
             Record::Whole(..) | Record::Partial(..) => self.end_side(input.direction, transactions),
         }
@@ -146,12 +152,6 @@ impl super::Parser for Parser {
     fn gap(&mut self, direction: Direction) -> AfterGap {
         self.over[direction.index()] = true;
         if self.over == [true; 2] { AfterGap::Done } else { AfterGap::Resume }
-    }
-
-    fn clear(&mut self) {
-        self.over = [false; 2];
-        self.retried = [false; 2];
-        self.assembled.clear();
     }
 }
 
@@ -208,9 +208,9 @@ fn index(transactions: &mut Transactions<Tls>) -> usize {
 
 impl Parser {
     /// Reads the handshake message that begins with the first record.
-    fn handshake(&mut self, input: Input<'_>, transactions: &mut Transactions<Tls>) -> Step {
+    fn handshake(&mut self, input: Input<'_>, transactions: &mut Transactions<Tls>, scratch: &mut Scratch) -> Step {
         let side = input.direction.index();
-        let (kind, body, end) = match assemble(input.bytes, &mut self.assembled) {
+        let (kind, body, end) = match assemble(input.bytes, &mut scratch.assembled) {
             Message::Whole { kind, body, end } => (kind, body, end),
             Message::Incomplete => return Step::More,
             Message::Bad => return self.end_side(input.direction, transactions),
@@ -219,10 +219,10 @@ impl Parser {
         let Some(fields) = transactions.fields_mut(index) else { return Step::Reject };
         let is_retry = match kind {
             CLIENT_HELLO => {
-                hello::read_client(body, fields, &mut self.scratch);
+                hello::read_client(body, fields, &mut scratch.fingerprint);
                 false
             }
-            SERVER_HELLO => hello::read_server(body, fields, &mut self.scratch),
+            SERVER_HELLO => hello::read_server(body, fields, &mut scratch.fingerprint),
             _ => true,
         };
         if is_retry && !self.retried[side] {

@@ -107,7 +107,7 @@ fn run(parts: &[(Direction, &[u8])]) -> (Vec<Tls>, Feed) {
         feed = session.feed(input, Timestamp::ZERO, &mut pools);
         session.settle(&mut pools, &mut take);
     }
-    session.finish(&mut take);
+    session.finish(&mut pools, &mut take);
     (found, feed)
 }
 

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One limit for the memory that the application state of a worker takes.
+//!
+//! Whatever holds memory says so here when its capacity changes: what is counted are capacities, as an allocator sees them,
+//! not lengths. What would pass the limit is refused, or, where it is known only afterwards, given back at once. A step of a
+//! parser may therefore pass the limit for a moment, by less than [`RESERVE`], which is kept free for that.
+
+/// Bytes of a budget that are left for what is not charged: what one step of a parser may add before it is counted, the
+/// scratch memory of each parser, and a buffer that is copied into a larger one.
+pub const RESERVE: usize = 1 << 20;
+
+/// A limit, and what is charged against it.
+#[derive(Debug)]
+pub struct Budget {
+    limit: usize,
+    charged: usize,
+}
+
+impl Budget {
+    /// A budget of this many bytes, [`RESERVE`] among them.
+    #[must_use]
+    pub const fn new(bytes: usize) -> Self {
+        Self { limit: bytes.saturating_sub(RESERVE), charged: 0 }
+    }
+
+    /// Bytes that may be charged.
+    #[must_use]
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes that are charged.
+    #[must_use]
+    pub const fn charged(&self) -> usize {
+        self.charged
+    }
+
+    /// Whether this many more bytes stay within the limit.
+    #[must_use]
+    pub const fn fits(&self, bytes: usize) -> bool {
+        self.charged.saturating_add(bytes) <= self.limit
+    }
+
+    /// Whether so little is left that nothing should be kept for later use.
+    #[must_use]
+    pub const fn is_tight(&self) -> bool {
+        self.charged > self.limit / 16 * 15
+    }
+
+    /// Charges bytes, whether they fit or not.
+    pub const fn charge(&mut self, bytes: usize) {
+        self.charged = self.charged.saturating_add(bytes);
+    }
+
+    /// Takes back what was charged.
+    pub const fn refund(&mut self, bytes: usize) {
+        self.charged = self.charged.saturating_sub(bytes);
+    }
+
+    /// What was charged as `before` is `now` from now on.
+    pub const fn change(&mut self, before: usize, now: usize) {
+        self.refund(before);
+        self.charge(now);
+    }
+}
+
+impl Default for Budget {
+    /// One without limit: for tests, and whoever reads a single flow.
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
