@@ -114,6 +114,16 @@ impl Field for Option<i8> {
     }
 }
 
+/// Makes room for `more` octets, `max` in all: in steps by which a value that is used again soon grows no more.
+fn reserve(bytes: &mut Vec<u8>, more: usize, max: usize) {
+    let needed = bytes.len() + more;
+    if needed > bytes.capacity() {
+        // A power of two with what an allocator notes of it, but not more than can be used.
+        let capacity = ((needed + 8).next_power_of_two().max(32) - 8).min(max.max(24)).max(needed);
+        bytes.reserve_exact(capacity - bytes.len());
+    }
+}
+
 macro_rules! bytes_field {
     ($(#[$doc:meta])* $name:ident $variant:ident) => {
         $(#[$doc])*
@@ -145,7 +155,9 @@ macro_rules! bytes_field {
             /// Appends to the value; all after `MAX` octets is cut off.
             pub fn extend(&mut self, bytes: &[u8]) {
                 let room = MAX.saturating_sub(self.bytes.len());
-                self.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+                let fitting = bytes.get(..room).unwrap_or(bytes);
+                reserve(&mut self.bytes, fitting.len(), MAX);
+                self.bytes.extend_from_slice(fitting);
                 self.cut |= bytes.len() > room;
             }
 
@@ -199,6 +211,83 @@ bytes_field! {
     Octets Octets
 }
 
+macro_rules! short_field {
+    ($(#[$doc:meta])* $name:ident $variant:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Eq, PartialEq)]
+        pub struct $name<const MAX: usize> {
+            // What is behind `len` is zero, so that equal values are equal as a whole.
+            bytes: [u8; MAX],
+            len: u8,
+            cut: bool,
+        }
+
+        impl<const MAX: usize> Default for $name<MAX> {
+            fn default() -> Self {
+                const { assert!(MAX <= u8::MAX as usize) };
+                Self { bytes: [0; MAX], len: 0, cut: false }
+            }
+        }
+
+        impl<const MAX: usize> $name<MAX> {
+            /// Replaces the value; all after `MAX` octets is cut off.
+            pub fn set(&mut self, bytes: &[u8]) {
+                let fitting = bytes.get(..MAX).unwrap_or(bytes);
+                let (value, rest) = self.bytes.split_at_mut(fitting.len());
+                value.copy_from_slice(fitting);
+                rest.fill(0);
+                // At most `MAX`, which fits.
+                self.len = fitting.len() as u8;
+                self.cut = bytes.len() > MAX;
+            }
+
+            /// The octets; empty if never set.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8] {
+                self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+            }
+
+            /// Whether it was never set, or set to nothing.
+            #[must_use]
+            pub const fn is_empty(&self) -> bool {
+                self.len == 0
+            }
+        }
+
+        impl<const MAX: usize> std::fmt::Debug for $name<MAX> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "\"{}\"", self.as_bytes().escape_ascii())
+            }
+        }
+
+        impl<const MAX: usize> Field for $name<MAX> {
+            fn clear(&mut self) {
+                *self = Self::default();
+            }
+            fn is_cut(&self) -> bool {
+                self.cut
+            }
+            fn value(&self) -> Option<Value<'_>> {
+                if self.is_empty() { None } else { Some(Value::$variant(self.as_bytes())) }
+            }
+            fn assign(&mut self, value: Value<'_>) -> bool {
+                let (Value::Text(bytes) | Value::Octets(bytes)) = value else { return false };
+                self.set(bytes);
+                true
+            }
+        }
+    };
+}
+short_field! {
+    /// Text of at most `MAX` octets, as it came from the wire, without memory beside itself: for values of few octets, or of
+    /// always as many. Empty and absent are the same.
+    ShortText Text
+}
+short_field! {
+    /// At most `MAX` octets that are no text, without memory beside itself. Empty and absent are the same.
+    ShortOctets Octets
+}
+
 /// At most `ITEMS` texts of at most `MAX` octets each, in one piece of memory.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct TextList<const ITEMS: usize, const MAX: usize> {
@@ -215,7 +304,9 @@ impl<const ITEMS: usize, const MAX: usize> TextList<ITEMS, MAX> {
         if self.ends.len() >= ITEMS {
             return;
         }
-        self.bytes.extend_from_slice(text.get(..MAX).unwrap_or(text));
+        let fitting = text.get(..MAX).unwrap_or(text);
+        reserve(&mut self.bytes, fitting.len(), usize::MAX);
+        self.bytes.extend_from_slice(fitting);
         self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
     }
 
@@ -388,6 +479,20 @@ mod tests {
         assert!(text.is_cut());
         text.set(b"x");
         assert!(!text.is_cut());
+    }
+
+    #[test]
+    fn a_short_text_keeps_to_its_bound_and_says_so() {
+        let mut text = ShortText::<4>::default();
+        assert!(text.value().is_none());
+        text.set(b"abcde");
+        assert_eq!((text.as_bytes(), text.is_cut(), text.held()), (&b"abcd"[..], true, 0));
+        text.set(b"x");
+        let mut other = ShortText::<4>::default();
+        other.set(b"x");
+        assert_eq!(text, other);
+        text.clear();
+        assert!(text.is_empty());
     }
 
     #[test]

@@ -87,8 +87,6 @@ pub struct Stream {
     next: Option<u32>,
     /// What came too early, in order.
     held: Option<Box<Chunk>>,
-    held_octets: u32,
-    held_segments: u32,
 }
 
 impl Stream {
@@ -144,7 +142,7 @@ impl Stream {
         }
         if self.held.is_some() {
             self.pass_held(outlet);
-            while self.held_octets > MAX_HELD || self.held_segments > MAX_SEGMENTS {
+            while self.is_too_much() {
                 self.skip_gap(outlet);
             }
         }
@@ -210,22 +208,30 @@ impl Stream {
         }
     }
 
+    /// What is kept, in order.
+    fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+        std::iter::successors(self.held.as_deref(), |chunk| chunk.next.as_deref())
+    }
+
     /// Whether a part is kept already.
     fn has(&self, part: Segment<'_>) -> bool {
-        let mut link = &self.held;
-        while let Some(chunk) = link {
-            if chunk.sequence == part.sequence && chunk.octets >= part.octets {
-                return true;
-            }
-            link = &chunk.next;
-        }
-        false
+        self.chunks().any(|chunk| chunk.sequence == part.sequence && chunk.octets >= part.octets)
+    }
+
+    fn is_too_much(&self) -> bool {
+        let (octets, segments) = self.held();
+        octets > MAX_HELD || segments > MAX_SEGMENTS
+    }
+
+    /// Octets and segments that are kept. There are few, and mostly none.
+    fn held(&self) -> (u32, u32) {
+        let count =
+            |(octets, segments), chunk: &Chunk| (octets + u32::from(chunk.len), segments + u32::from(chunk.begins));
+        self.chunks().fold((0, 0), count)
     }
 
     /// Puts a chunk into the list, behind those that begin at the same octet.
     fn insert(&mut self, mut chunk: Box<Chunk>) {
-        self.held_octets += u32::from(chunk.len);
-        self.held_segments += u32::from(chunk.begins);
         let is_later = |other: &Chunk| ahead(other.sequence, chunk.sequence) > 0;
         let mut link = &mut self.held;
         while link.as_ref().is_some_and(|other| !is_later(other)) {
@@ -240,8 +246,6 @@ impl Stream {
     fn take_first(&mut self) -> Option<Box<Chunk>> {
         let mut chunk = self.held.take()?;
         self.held = chunk.next.take();
-        self.held_octets -= u32::from(chunk.len);
-        self.held_segments -= u32::from(chunk.begins);
         Some(chunk)
     }
 
@@ -365,8 +369,9 @@ mod tests {
         for i in 1..200_u32 {
             let segment = Segment { sequence: i * 1001, payload: &payload, octets: 1000 };
             stream.push(segment, &mut notes);
-            assert!(stream.held_segments <= MAX_SEGMENTS && stream.held_octets <= MAX_HELD);
-            assert_eq!(100 - notes.chunks, stream.held_segments as usize);
+            let (octets, segments) = stream.held();
+            assert!(segments <= MAX_SEGMENTS && octets <= MAX_HELD);
+            assert_eq!(100 - notes.chunks, segments as usize);
         }
         assert!(!notes.passed.is_empty());
         stream.clear(&mut notes);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! NTP (RFC 5905): one request of a client and its response, or one message that stands alone.
 
-use crate::Text;
+use crate::ShortText;
 
 /// Most octets of a timestamp as text: ten digits, a point, nine digits.
 pub const MAX_TIMESTAMP: usize = 20;
@@ -29,14 +29,14 @@ crate::fields! {
         /// Root dispersion, in 1/65536 of a second.
         pub root_dispersion: Option<u32>,
         /// Reference identifier: ASCII for stratum 0 and 1, where it is that; else in the form of an IPv4 address.
-        pub reference_id: Text<15>,
+        pub reference_id: ShortText<15>,
         /// Reference timestamp: when the clock was set last.
-        pub reference_time: Text<MAX_TIMESTAMP>,
+        pub reference_time: ShortText<MAX_TIMESTAMP>,
         /// Origin timestamp: departure of the request by the client's clock.
-        pub origin_time: Text<MAX_TIMESTAMP>,
+        pub origin_time: ShortText<MAX_TIMESTAMP>,
         /// Receive timestamp: arrival of the request by the server's clock.
-        pub receive_time: Text<MAX_TIMESTAMP>,
+        pub receive_time: ShortText<MAX_TIMESTAMP>,
         /// Transmit timestamp: departure of this message by its sender's clock.
-        pub transmit_time: Text<MAX_TIMESTAMP>,
+        pub transmit_time: ShortText<MAX_TIMESTAMP>,
     }
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! SIP (RFC 3261): one request and its responses.
 
-use crate::{List, Text, TextList};
+use crate::{List, ShortText, Text, TextList};
 
 crate::fields! {
     /// Fields of a SIP transaction.
     pub struct Sip = "sip" {
         /// Method of the request line; where only a response was seen, `cseq` has it.
-        pub method: Text<32>,
+        pub method: ShortText<32>,
         /// Request-URI.
         pub request_uri: Text<512>,
         /// Status codes of the responses, provisional ones first.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! TLS (RFC 8446, RFC 5246): one handshake.
 
-use crate::{Octets, Text, TextList};
+use crate::{ShortOctets, ShortText, Text, TextList};
 
 crate::fields! {
     /// Fields of a TLS handshake.
@@ -17,11 +17,11 @@ crate::fields! {
         /// Application protocols offered by the client (RFC 7301), in its order.
         pub alpn: TextList<256, 64>,
         /// JA3 fingerprint of the ClientHello: MD5 octets.
-        pub ja3: Octets<16>,
+        pub ja3: ShortOctets<16>,
         /// JA3S fingerprint of the ServerHello: MD5 octets.
-        pub ja3s: Octets<16>,
+        pub ja3s: ShortOctets<16>,
         /// JA4 fingerprint of the ClientHello.
-        pub ja4: Text<40>,
+        pub ja4: ShortText<40>,
         /// Description of an alert sent before the handshake was encrypted: the first fatal one, else the first.
         pub alert: Option<u8>,
     }

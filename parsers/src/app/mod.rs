@@ -73,8 +73,8 @@ pub struct Identity {
     pub port_hints: &'static [u16],
     /// Most octets of an incomplete message that are kept for it, for each direction.
     pub max_buffered: usize,
-    /// Most octets for each direction that it looks at before it is done; what it skips does not count.
-    pub max_inspected: u64,
+    /// Most octets for each direction that it looks at before it is done; what it skips does not count. `u32::MAX` is no bound.
+    pub max_inspected: u32,
     /// Most transactions that may be open at once, such as pipelined requests.
     pub max_open: usize,
 }

@@ -175,7 +175,7 @@ impl<P: Parser> Running<P> {
                 Step::Consumed(read) => {
                     // A parser that reads nothing would be asked for ever.
                     let read = read.max(1).min(bytes.len().max(1));
-                    *lane.inspected += read as u64;
+                    *lane.inspected = lane.inspected.saturating_add(u32::try_from(read).unwrap_or(u32::MAX));
                     at += read;
                 }
                 Step::Skip(octets) => {
@@ -190,7 +190,7 @@ impl<P: Parser> Running<P> {
                 Step::Handover(read) => return Left::Handover(at + read.min(bytes.len())),
                 Step::Done | Step::Reject => return Left::Done,
             }
-            if *lane.inspected >= P::IDENTITY.max_inspected {
+            if P::IDENTITY.max_inspected < u32::MAX && *lane.inspected >= P::IDENTITY.max_inspected {
                 return Left::Done;
             }
             if !budget.fits(0) {
@@ -474,7 +474,7 @@ struct Lane<'a> {
     /// Octets to come that hold nothing of interest.
     skip: &'a mut u64,
     /// Octets that a parser has looked at.
-    inspected: &'a mut u64,
+    inspected: &'a mut u32,
 }
 
 /// Passes over what is to be skipped.
@@ -491,7 +491,8 @@ fn unskipped<'a>(skip: &mut u64, bytes: &'a [u8]) -> &'a [u8] {
 /// ([`Session::recycle`]). All that it holds is charged to the budget of the [`Pools`] that it is fed with, which must always be
 /// the same.
 ///
-/// What passing over octets needs comes first, so that it is in one cache line with what comes before the session.
+/// What passing over octets needs comes first, so that it is in one cache line with what comes before the session, and what
+/// few sessions need comes last.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Session {
@@ -502,19 +503,32 @@ pub struct Session {
     done: bool,
     /// There is no memory for what is held: all transactions are to be closed with the next settling.
     given_up: bool,
+    /// Without any, what is in `earlier` is as it was at the beginning, and is not looked at.
     handovers: u8,
     /// Beginnings of each direction that nobody knew.
     attempts: [u8; 2],
     /// Protocols that the ports hint at.
     hints: Hints,
     /// Octets of each direction that a parser has looked at.
-    inspected: [u64; 2],
+    inspected: [u32; 2],
     /// Octets of each direction that were offered but not read.
     unread: [Vec<u8>; 2],
-    /// Protocols before a handover: their transactions are closed with the next settling.
-    before: Vec<State>,
-    opened_before: u64,
-    dropped_before: u64,
+    earlier: Earlier,
+}
+
+/// What is left of the protocols before a handover.
+#[derive(Debug, Default)]
+struct Earlier {
+    /// Those whose transactions are closed with the next settling.
+    states: Vec<State>,
+    opened: u64,
+    dropped: u64,
+}
+
+impl Earlier {
+    const fn held(&self) -> usize {
+        allocated(self.states.capacity() * size_of::<State>())
+    }
 }
 
 /// What came of probing.
@@ -541,19 +555,19 @@ impl Session {
     /// Whether there is no transaction to be closed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.state.is_empty() && self.before.is_empty()
+        self.state.is_empty() && (self.handovers == 0 || self.earlier.states.is_empty())
     }
 
     /// Transactions found in this flow so far.
     #[must_use]
     pub fn opened(&self) -> u64 {
-        self.opened_before + self.state.opened()
+        self.state.opened() + if self.handovers == 0 { 0 } else { self.earlier.opened }
     }
 
     /// Transactions found that were dropped without being closed, since one packet completed too many.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped_before + self.state.dropped()
+        self.state.dropped() + if self.handovers == 0 { 0 } else { self.earlier.dropped }
     }
 
     /// Passes over the next octets of one direction without a look at them, if all of them are to be skipped. False, and
@@ -638,8 +652,10 @@ impl Session {
     }
 
     fn drop_unread(&mut self, side: usize, pools: &mut Pools) {
-        let unread = std::mem::take(&mut self.unread[side]);
-        pools.buffers.give_back(unread, &mut pools.budget);
+        if self.unread[side].capacity() > 0 {
+            let unread = std::mem::take(&mut self.unread[side]);
+            pools.buffers.give_back(unread, &mut pools.budget);
+        }
     }
 
     /// No more octets are wanted: gives back what is of no use any more.
@@ -672,22 +688,18 @@ impl Session {
 
     /// Closes the transactions that are over now that a packet has been fed; see [`Transactions`].
     pub fn settle(&mut self, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
-        if !self.before.is_empty() {
-            self.close_before(pools, close);
+        if self.handovers > 0 {
+            self.close_earlier(pools, close);
         }
         self.state.close(if self.given_up { Which::All } else { Which::Settled }, pools, close);
     }
 
-    fn close_before(&mut self, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
-        pools.budget.refund(Self::held_before(&self.before));
-        for mut before in std::mem::take(&mut self.before) {
-            before.close(Which::All, pools, close);
-            before.recycle(pools);
+    fn close_earlier(&mut self, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
+        pools.budget.refund(self.earlier.held());
+        for mut state in std::mem::take(&mut self.earlier.states) {
+            state.close(Which::All, pools, close);
+            state.recycle(pools);
         }
-    }
-
-    const fn held_before(before: &Vec<State>) -> usize {
-        allocated(before.capacity() * size_of::<State>())
     }
 
     /// Closes the complete transaction that packets now belong to, if there is one.
@@ -697,20 +709,28 @@ impl Session {
 
     /// Closes all transactions: the flow has ended.
     pub fn finish(&mut self, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
-        for before in &mut self.before {
-            before.close(Which::All, pools, close);
+        if self.handovers > 0 {
+            self.close_earlier(pools, close);
         }
         self.state.close(Which::All, pools, close);
     }
 
     /// Makes the session as new; what it held goes to the pools.
     pub fn recycle(&mut self, pools: &mut Pools) {
-        self.close_before(pools, &mut |_, _| ());
+        if self.handovers > 0 {
+            self.close_earlier(pools, &mut |_, _| ());
+            self.earlier = Earlier::default();
+        }
         for side in [0, 1] {
             self.drop_unread(side, pools);
         }
         std::mem::take(&mut self.state).recycle(pools);
-        *self = Self::default();
+        self.skip = [0; 2];
+        self.done = false;
+        self.given_up = false;
+        self.handovers = 0;
+        self.attempts = [0; 2];
+        self.inspected = [0; 2];
     }
 
     const fn wants(&self) -> Feed {
@@ -763,11 +783,11 @@ impl Session {
             return false;
         }
         self.handovers += 1;
-        self.opened_before += self.state.opened();
-        self.dropped_before += self.state.dropped();
-        let held = Self::held_before(&self.before);
-        self.before.push(std::mem::take(&mut self.state));
-        pools.budget.change(held, Self::held_before(&self.before));
+        self.earlier.opened += self.state.opened();
+        self.earlier.dropped += self.state.dropped();
+        let held = self.earlier.held();
+        self.earlier.states.push(std::mem::take(&mut self.state));
+        pools.budget.change(held, self.earlier.held());
         // What the other direction left unread may be the first octets of the next protocol: it is kept.
         self.skip = [0; 2];
         self.inspected = [0; 2];

@@ -86,7 +86,7 @@ impl super::Parser for Parser {
         transports: &[Transport::Datagram, Transport::Stream],
         port_hints: &[53, 5353, 5355],
         max_buffered: LENGTH + MAX_MESSAGE,
-        max_inspected: u64::MAX,
+        max_inspected: u32::MAX,
         max_open: 32,
     };
 

@@ -74,7 +74,7 @@ impl super::Parser for Parser {
         port_hints: &[80, 8080, 8000, 8888, 3128, 8008, 8081],
         max_buffered: MAX_HEAD,
         // A kept-alive connection may go on for ever, and bodies, which are most of it, are skipped.
-        max_inspected: u64::MAX,
+        max_inspected: u32::MAX,
         max_open: 32,
     };
 

@@ -47,7 +47,7 @@ impl super::Parser for Parser {
         transports: &[Transport::Datagram],
         port_hints: &[123],
         max_buffered: 0,
-        max_inspected: u64::MAX,
+        max_inspected: u32::MAX,
         max_open: 16,
     };
 

@@ -58,7 +58,7 @@ impl super::Parser for Parser {
         port_hints: &[5060, 5062, 5070, 5080],
         max_buffered: MAX_HEAD,
         // Trunks keep their ports for days.
-        max_inspected: u64::MAX,
+        max_inspected: u32::MAX,
         max_open: 32,
     };
 
@@ -182,7 +182,9 @@ fn record(head: &Head<'_>, transactions: &mut Transactions<Sip>, scratch: &mut S
     let Some(sip) = transactions.fields_mut(index) else { return };
     let is_complete = match head.start {
         Start::Request { method, uri } => {
-            first(&mut sip.method, method);
+            if sip.method.is_empty() {
+                sip.method.set(method);
+            }
             first(&mut sip.request_uri, uri);
             method == b"ACK"
         }

@@ -113,7 +113,7 @@ impl super::Parser for Parser {
         port_hints: &[25, 587, 2525, 24],
         max_buffered: MAX_LINE,
         // A relay sends one mail after another on a connection.
-        max_inspected: 1 << 32,
+        max_inspected: u32::MAX - 1,
         max_open: 2,
     };
 

@@ -86,7 +86,7 @@ impl super::Parser for Parser {
         transports: &[Transport::Stream],
         port_hints: &[443, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 5061, 5223, 6514, 8443, 8883],
         max_buffered: MAX_SPAN,
-        max_inspected: 2 * MAX_SPAN as u64,
+        max_inspected: 2 * MAX_SPAN as u32,
         max_open: 1,
     };
 
