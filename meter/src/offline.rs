@@ -35,8 +35,9 @@ use crate::{
     shard::owner,
 };
 
-/// Batches of a worker: in the hands of the reader, on their way, in the hands of the worker.
-const BATCHES: usize = 8;
+/// Batches of a worker: in the hands of the reader, on their way, in the hands of the worker. So many that workers do not
+/// run out of packets while the reader waits for its turn on a processor that it shares with them.
+const BATCHES: usize = 32;
 
 /// Empty batches that a worker gives back at a time, unless it has nothing else to do: a reader that waits for one is woken
 /// for several.

@@ -104,7 +104,7 @@ impl PacketSource for Rounds {
     }
 }
 
-/// So many rounds that all batches have gone round and all workers have begun: no more than eight are on their way.
+/// So many rounds that all batches have gone round and all workers have begun: each round takes one of 32.
 const WARM_UP: usize = 50;
 const ROUNDS: u64 = 2_000;
 
