@@ -10,6 +10,7 @@ use weir_flow::{Timestamp, app::AppRef, ledger::Metered};
 use weir_parsers::app::{Direction, Feed, Input, Pools, Session, Transport};
 
 use crate::{
+    memory::prefetch,
     stream::{Chunk, Outlet, Piece, Segment, Stream},
     table::NONE,
 };
@@ -206,6 +207,14 @@ impl Apps {
             chunks: Vec::with_capacity(MAX_SPARE_CHUNKS),
             pools,
             capacity,
+        }
+    }
+
+    /// Asks for the memory of a state that is to be fed soon.
+    #[inline]
+    pub fn prefetch(&self, index: u32) {
+        if let Some(app) = self.slab.get(index as usize) {
+            prefetch(app);
         }
     }
 

@@ -217,7 +217,22 @@ impl FlowCache {
     /// The slot in which a packet's flow most likely is, whose line is asked for; [`NONE`] if it is not known yet.
     #[inline]
     pub fn candidate(&self, observed: &Observed) -> u32 {
-        self.table.candidate(observed.place, observed.key.is_wide())
+        let slot = self.table.candidate(observed.place, observed.key.is_wide());
+        if !observed.is_bare() {
+            self.table.prefetch_cold(slot);
+        }
+        slot
+    }
+
+    /// Asks for the application state that a packet will need, some time after its candidate was found.
+    #[inline]
+    pub fn prefetch_app(&self, observed: &Observed, candidate: u32) {
+        if !observed.is_bare()
+            && let Some(entry) = self.table.entry(candidate)
+            && entry.hot.bits & state::WANTS != 0
+        {
+            self.apps.prefetch(entry.cold.app);
+        }
     }
 
     /// Tells the clock, and closes what is due.
@@ -263,8 +278,7 @@ impl FlowCache {
         let side = hot.side(observed.swapped);
         let is_open = hot.bits & (state::SEEN << side | state::CLOSING) == state::SEEN << side
             && !matches!(hot.packets[side], 0 | u32::MAX)
-            && now - hot.seen < self.idle
-            && units_since(hot.started, now) < self.active >> 32;
+            && hot.is_surely_open(now, self.idle, self.active);
         let is_usual = ts >= hot.last[side]
             && flags & (SYN | FIN | RST) == 0
             && (hot.bits & state::WANTS == 0 || observed.is_bare());
@@ -336,6 +350,10 @@ impl FlowCache {
 
     /// Closes what is due of a flow that gets a packet now. True if the flow is over and the packet begins a new one.
     fn is_over(&mut self, slot: u32, flags: u16, counters: &mut Metered, sink: &mut dyn RecordSink) -> bool {
+        let (now, idle, active) = (self.now, self.idle, self.active);
+        if self.table.entry_mut(slot).is_some_and(|entry| entry.hot.is_surely_open(now, idle, active)) {
+            return false;
+        }
         if self.close_due(slot, counters, sink).is_none() {
             self.wheel.take_down(slot);
             self.table.remove(slot);
@@ -543,6 +561,12 @@ fn units_since(started: u32, now: u64) -> u64 {
 }
 
 impl Hot {
+    /// Whether nothing is due of a flow, as far as this line tells. False: perhaps.
+    #[inline]
+    fn is_surely_open(&self, now: u64, idle: u64, active: u64) -> bool {
+        self.bits & state::CLOSING == 0 && now - self.seen < idle && units_since(self.started, now) < active >> 32
+    }
+
     /// Index of the direction of a packet that is opposite to the key, or not.
     #[inline]
     fn side(&self, swapped: bool) -> usize {

@@ -501,6 +501,20 @@ impl FlowTable {
         }
     }
 
+    /// Asks for the line of an entry that [`FlowTable::candidate`] does not ask for.
+    #[inline]
+    pub fn prefetch_cold(&self, slot: u32) {
+        if let Some(entry) = self.entries.get(slot as usize) {
+            prefetch(&entry.cold);
+        }
+    }
+
+    /// The entry in a slot.
+    #[inline]
+    pub fn entry(&self, slot: u32) -> Option<&Entry> {
+        self.entries.get(slot as usize)
+    }
+
     /// The entry in a slot.
     #[inline]
     pub fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry> {

@@ -43,6 +43,9 @@ pub struct Worker<S> {
     sink: S,
 }
 
+/// Packets from asking for application state to its use.
+const AHEAD: usize = 8;
+
 /// Octets of memory that a worker takes whatever its share of flows.
 pub const FIXED_OCTETS: usize = FragmentPorts::OCTETS + BATCH * (size_of::<Observed>() + size_of::<Wide>()) + 8192;
 
@@ -154,12 +157,17 @@ impl<S: RecordSink> Worker<S> {
             *candidate = cache.candidate(observed);
         }
         // Count.
-        let packets = batch.iter().zip(&**observed).zip(&**wide).zip(candidates);
+        let observed_all = &**observed;
+        let packets = batch.iter().zip(observed_all).zip(&**wide).zip(candidates);
         for (index, (((packet, observed), wide), candidate)) in packets.enumerate() {
             let clock = clock_at(index, packet);
             if clock > *now {
                 *now = clock;
                 cache.tick(clock, &mut ledger.metered, sink);
+            }
+            // What parsers need is asked for a few packets ahead.
+            if let (Some(ahead), Some(&candidate)) = (observed_all.get(index + AHEAD), candidates.get(index + AHEAD)) {
+                cache.prefetch_app(ahead, candidate);
             }
             if observed.is_metered() {
                 cache.count(Arrival { observed, wide, data: packet.data }, candidate, &mut ledger.metered, sink);
