@@ -362,7 +362,6 @@ impl FlowTable {
         let buckets = self.buckets.len() as u64;
         // The upper half of each product is below the number of buckets, which is below 2^32. The tag is of the bits that do
         // not count for the first bucket.
-        #[expect(clippy::cast_possible_truncation, reason = "parts of a hash")]
         let [first, second] = [hash & 0xffff_ffff, hash >> 32].map(|half| ((half * buckets) >> 32) as u32);
         #[expect(clippy::cast_possible_truncation, reason = "part of a hash")]
         let tag = (hash >> 32) as u16 | 1;
