@@ -224,6 +224,21 @@ impl FlowCache {
         slot
     }
 
+    /// Whether a flow has to go before another one comes.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.table.is_full()
+    }
+
+    /// Asks for what is needed to close the records of the flow that has to go for this packet, if that is of a new one.
+    pub fn prefetch_oldest(&self, observed: &Observed, candidate: u32) {
+        if candidate == NONE && observed.is_metered() {
+            let oldest = self.table.oldest_near(observed.place);
+            self.table.prefetch_cold(oldest);
+            self.wheel.prefetch(oldest);
+        }
+    }
+
     /// Asks for the application state that a packet will need, some time after its candidate was found.
     #[inline]
     pub fn prefetch_app(&self, observed: &Observed, candidate: u32) {
@@ -312,7 +327,7 @@ impl FlowCache {
         if hot.bits & state::WANTS != 0 {
             self.feed(slot, [Direction::Forward, Direction::Reverse][side], arrival, counters, sink);
         }
-        if self.is_full(slot, side, ip_octets) {
+        if self.is_record_full(slot, side, ip_octets) {
             self.cut(slot, EndReason::ACTIVE, counters, sink);
         }
         let Some(entry) = self.table.entry_mut(slot) else { return };
@@ -326,7 +341,7 @@ impl FlowCache {
     }
 
     /// Whether a record has counted as much as it can, so that a packet of so many octets needs the next one.
-    fn is_full(&mut self, slot: u32, side: usize, octets: u64) -> bool {
+    fn is_record_full(&mut self, slot: u32, side: usize, octets: u64) -> bool {
         self.table.entry_mut(slot).is_some_and(|Entry { hot, cold }| {
             hot.packets[side] == u32::MAX || (hot.octets(cold, side) + octets) >> 48 != 0
         })

@@ -9,7 +9,7 @@
 //! A key may be in either of two buckets. It goes into the first until that is nearly full, then into the emptier one; where
 //! both are full, one of their keys moves to its other bucket. So the table takes as many flows as it was made for, and a
 //! look-up touches at most two lines of the index, mostly one. A tag is 15 bits of the hash; equality of keys decides.
-//! Where the slab is full, the entry of the neighbourhood that had no packet for longest must go.
+//! Where the slab is full, the entry in the key's bucket that had no packet for longest must go.
 
 use std::io;
 
@@ -388,6 +388,9 @@ impl FlowTable {
             if let Some(bucket) = self.buckets.get(second as usize) {
                 prefetch(bucket);
             }
+            if self.is_full() {
+                self.prefetch_all(bucket);
+            }
             return NONE;
         }
         let slot = bucket.slots.get(found.trailing_zeros() as usize).copied().unwrap_or(NONE);
@@ -398,6 +401,21 @@ impl FlowTable {
             prefetch(wide);
         }
         slot
+    }
+
+    /// Whether a flow has to go before another one comes.
+    #[inline]
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.flows() >= self.capacity
+    }
+
+    /// Asks for the entries of a bucket, of which one will have to go.
+    #[inline(never)]
+    fn prefetch_all(&self, bucket: &Bucket) {
+        for entry in bucket.slots.iter().filter_map(|&slot| self.entries.get(slot as usize)) {
+            prefetch(&entry.hot);
+        }
     }
 
     /// Whether the flow in a slot has this key.
@@ -423,7 +441,7 @@ impl FlowTable {
 
     /// Enters a key that is not in the table.
     pub fn insert(&mut self, place: Place, key: Narrow, wide: &Wide) -> Inserted {
-        if self.flows() >= self.capacity {
+        if self.is_full() {
             return Inserted::Full(self.oldest_near(place));
         }
         let Some(bucket) = self.make_room(place) else { return Inserted::Full(self.oldest_near(place)) };
@@ -542,19 +560,25 @@ impl FlowTable {
         self.used = 0;
     }
 
-    /// The slot that had no packet for longest, of the two buckets of a key, or else of the next bucket that has any.
-    fn oldest_near(&self, place: Place) -> u32 {
-        let oldest = |buckets: &[u32]| {
-            let near = buckets.iter().filter_map(|&b| self.buckets.get(b as usize));
-            let pairs = near.flat_map(|bucket| bucket.tags.iter().zip(bucket.slots)).filter(|(tag, _)| **tag != 0);
-            pairs.filter_map(|(_, slot)| self.entries.get(slot as usize).map(|e| (e.hot.seen, slot))).min()
-        };
-        let [first, _] = place.buckets;
-        let behind = (first..).take(self.buckets.len()).skip(1);
-        #[expect(clippy::cast_possible_truncation, reason = "fewer buckets than slots")]
-        let mut behind = behind.map(|bucket| bucket % self.buckets.len() as u32);
-        let found = oldest(&place.buckets).or_else(|| behind.find_map(|bucket| oldest(&[bucket])));
-        found.map_or(NONE, |(_, slot)| slot)
+    /// The slot that had no packet for longest in the bucket of a key, or else in the next bucket that has any.
+    #[must_use]
+    pub fn oldest_near(&self, place: Place) -> u32 {
+        let [first, second] = place.buckets;
+        let behind = (first as usize..).take(self.buckets.len()).map(|bucket| bucket % self.buckets.len());
+        let mut buckets = [first as usize, second as usize].into_iter().chain(behind);
+        buckets.find_map(|bucket| self.oldest_in(self.buckets.get(bucket)?)).unwrap_or(NONE)
+    }
+
+    fn oldest_in(&self, bucket: &Bucket) -> Option<u32> {
+        let mut oldest = None;
+        let mut least = u64::MAX;
+        for (tag, &slot) in bucket.tags.iter().zip(&bucket.slots) {
+            let seen = self.entries.get(slot as usize).map_or(u64::MAX, |entry| entry.hot.seen);
+            if *tag != 0 && seen < least {
+                (oldest, least) = (Some(slot), seen);
+            }
+        }
+        oldest
     }
 }
 

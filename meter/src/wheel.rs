@@ -5,7 +5,7 @@
 //! passes a spoke, each flow on it is looked at: it is due, or it is hung further on. So a packet costs nothing here, and
 //! an idle flow is looked at once.
 
-use crate::table::NONE;
+use crate::{memory::prefetch, table::NONE};
 
 /// Spokes; a power of two. Longer timeouts go round more than once.
 const SPOKES: usize = 512;
@@ -82,6 +82,13 @@ impl Wheel {
         }
         if let Some(after) = self.links.get_mut(next as usize) {
             after.prev = prev;
+        }
+    }
+
+    /// Asks for what is needed to take down a slot.
+    pub fn prefetch(&self, slot: u32) {
+        if let Some(links) = self.links.get(slot as usize) {
+            prefetch(links);
         }
     }
 

@@ -156,6 +156,12 @@ impl<S: RecordSink> Worker<S> {
         for (candidate, observed) in candidates.iter_mut().zip(&**observed).take(batch.len()) {
             *candidate = cache.candidate(observed);
         }
+        // Where there is no room for new flows, ask for those that have to go.
+        if cache.is_full() {
+            for (observed, candidate) in observed.iter().zip(candidates).take(batch.len()) {
+                cache.prefetch_oldest(observed, candidate);
+            }
+        }
         // Count.
         let observed_all = &**observed;
         let packets = batch.iter().zip(observed_all).zip(&**wide).zip(candidates);
