@@ -119,7 +119,7 @@ fn reserve(bytes: &mut Vec<u8>, more: usize, max: usize) {
     let needed = bytes.len() + more;
     if needed > bytes.capacity() {
         // A power of two with what an allocator notes of it, but not more than can be used.
-        let capacity = ((needed + 8).next_power_of_two().max(32) - 8).min(max.max(24)).max(needed);
+        let capacity = ((needed + 8).next_power_of_two().max(64) - 8).min(max.max(24)).max(needed);
         bytes.reserve_exact(capacity - bytes.len());
     }
 }

@@ -344,3 +344,109 @@ impl Apps {
         free.push(index);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOWS: usize = 3000;
+    const OCTETS: usize = 4 << 20;
+
+    fn payload(bytes: &[u8], tcp: Option<(u32, u16)>) -> Payload<'_> {
+        let octets = bytes.len() as u32;
+        Payload { direction: Direction::Forward, bytes, octets, tcp, ts: Timestamp::ZERO }
+    }
+
+    /// Feeds a packet as the cache does, and gives the index that the flow has then.
+    fn feed(apps: &mut Apps, index: u32, payload: Payload<'_>, counters: &mut Metered) -> u32 {
+        let Some(fed) = apps.feed(index, payload) else { return index };
+        fed.count(counters);
+        match apps.settle(index, &mut |_, _| ()) {
+            After::Wants | After::Over => index,
+            After::Released => UNWANTED,
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    enum Kind {
+        /// Queries without answers.
+        Dns,
+        /// Segments that come too early.
+        Early,
+        /// A request whose head does not end.
+        Http,
+    }
+
+    /// Lets flows begin that keep all they can, and gives the indices of those that have state.
+    fn fill(apps: &mut Apps, kinds: &[Kind], counters: &mut Metered) -> Vec<u32> {
+        let mut query = [&[0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 63][..], &[b'x'; 63], &[0, 0, 1, 0, 1]].concat();
+        let mut indices = Vec::new();
+        for (flow, &kind) in (0..FLOWS).zip(kinds.iter().cycle()) {
+            let mut index = apps.acquire([40_000, 53], [Some(1), None]);
+            for step in 0..10_u32 {
+                let piece = match kind {
+                    Kind::Dns => {
+                        query[1] = step as u8;
+                        payload(&query, None)
+                    }
+                    Kind::Early => payload(&[b'x'; 1400], Some((2 + 1400 * step, 0))),
+                    Kind::Http if step == 0 => payload(b"GET / HTTP/1.1\r\nHost: ", Some((1, 0))),
+                    Kind::Http => payload(&[b'x'; 1000], Some((23 + (step - 1) * 1000, 0))),
+                };
+                index = feed(apps, index, piece, counters);
+                let budget = apps.pools.budget();
+                assert!(budget.charged() <= budget.limit(), "flow {flow}: {budget:?}");
+            }
+            indices.extend((index != UNWANTED).then_some(index));
+        }
+        indices
+    }
+
+    fn finish(apps: &mut Apps, indices: Vec<u32>, counters: &mut Metered) {
+        for index in indices {
+            if let Some(fed) = apps.feed_rest(index, Timestamp::ZERO) {
+                fed.count(counters);
+            }
+            apps.finish(index, &mut |_, _| ());
+        }
+    }
+
+    #[test]
+    fn what_flows_held_is_charged_to_the_pools_alone_when_all_are_over() {
+        let mut apps = Apps::new(FLOWS, OCTETS);
+        let at_start = apps.pools.budget().charged();
+        let mut counters = Metered::default();
+        for _ in 0..3 {
+            let indices = fill(&mut apps, &[Kind::Dns, Kind::Early, Kind::Http], &mut counters);
+            assert!(!indices.is_empty());
+            finish(&mut apps, indices, &mut counters);
+            let spare = apps.pools.spare() + apps.chunks.len() * CHUNK;
+            assert_eq!(apps.pools.budget().charged(), at_start + spare);
+            assert_eq!(apps.free.len(), apps.slab.len());
+        }
+        assert!(counters.application_states_refused > 0);
+        assert!(counters.application_unread_refused > 0);
+        assert!(counters.application_segments_refused > 0);
+    }
+
+    #[test]
+    fn pools_give_way_to_who_needs_the_room() {
+        let mut counters = Metered::default();
+        let fresh = fill(&mut Apps::new(FLOWS, OCTETS), &[Kind::Dns], &mut counters).len();
+        assert!((100..FLOWS).contains(&fresh), "{fresh}");
+        let mut apps = Apps::new(FLOWS, OCTETS);
+        for kind in [Kind::Http, Kind::Early] {
+            let indices = fill(&mut apps, &[kind], &mut counters);
+            finish(&mut apps, indices, &mut counters);
+        }
+        let later = fill(&mut apps, &[Kind::Dns], &mut counters).len();
+        assert!(later * 20 >= fresh * 19, "{later} of {fresh}");
+    }
+
+    #[test]
+    fn a_budget_too_small_for_anything_has_room_for_no_flow() {
+        for octets in [0, weir_parsers::app::RESERVE] {
+            assert_eq!(Apps::new(FLOWS, octets).acquire([1, 2], [None; 2]), UNWANTED);
+        }
+    }
+}

@@ -218,7 +218,7 @@ impl<P: Parser> Running<P> {
 }
 
 /// Buffers for unread octets that are kept for later use are no larger than this.
-const MAX_SPARE_BUFFER: usize = 16 << 10;
+const MAX_SPARE_BUFFER: usize = 32 << 10;
 
 /// Least capacity of a buffer.
 const MIN_BUFFER: usize = 2 << 10;
@@ -272,14 +272,17 @@ macro_rules! declare {
             budget: Budget,
             refused: Refused,
             buffers: Buffers,
+            /// Lists of states before a handover.
+            lists: Vec<Vec<State>>,
             $($slug: Store<super::$slug::Parser>,)*
         }
 
         impl Pools {
             /// Gives up memory that is kept for later use until so many bytes fit. False if they do not even then.
             fn shrink(&mut self, bytes: usize) -> bool {
-                let Self { budget, buffers, $($slug,)* .. } = self;
+                let Self { budget, buffers, lists, $($slug,)* .. } = self;
                 buffers.shrink(budget, bytes);
+                lists.drain(..).for_each(|states| budget.refund(held_by_list(&states)));
                 $($slug.shrink(budget, bytes);)*
                 budget.fits(bytes)
             }
@@ -288,7 +291,8 @@ macro_rules! declare {
             #[must_use]
             pub fn spare(&self) -> usize {
                 let buffers = self.buffers.spare.iter().map(Buffers::held).sum::<usize>();
-                buffers $(+ self.$slug.spare())*
+                let lists = self.lists.iter().map(held_by_list).sum::<usize>();
+                buffers + lists $(+ self.$slug.spare())*
             }
         }
 
@@ -525,10 +529,12 @@ struct Earlier {
     dropped: u64,
 }
 
-impl Earlier {
-    const fn held(&self) -> usize {
-        allocated(self.states.capacity() * size_of::<State>())
+/// Bytes that a list of states takes, with its place in the list of spare ones, which doubles when it grows.
+const fn held_by_list(states: &Vec<State>) -> usize {
+    if states.capacity() == 0 {
+        return 0;
     }
+    allocated(states.capacity() * size_of::<State>()) + 2 * size_of::<Vec<State>>()
 }
 
 /// What came of probing.
@@ -695,10 +701,15 @@ impl Session {
     }
 
     fn close_earlier(&mut self, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
-        pools.budget.refund(self.earlier.held());
-        for mut state in std::mem::take(&mut self.earlier.states) {
+        let mut states = std::mem::take(&mut self.earlier.states);
+        for mut state in states.drain(..) {
             state.close(Which::All, pools, close);
             state.recycle(pools);
+        }
+        if pools.budget.is_tight() {
+            pools.budget.refund(held_by_list(&states));
+        } else if states.capacity() > 0 {
+            pools.lists.push(states);
         }
     }
 
@@ -785,9 +796,13 @@ impl Session {
         self.handovers += 1;
         self.earlier.opened += self.state.opened();
         self.earlier.dropped += self.state.dropped();
-        let held = self.earlier.held();
-        self.earlier.states.push(std::mem::take(&mut self.state));
-        pools.budget.change(held, self.earlier.held());
+        let states = &mut self.earlier.states;
+        if states.capacity() == 0 {
+            *states = pools.lists.pop().unwrap_or_default();
+        }
+        let held = held_by_list(states);
+        states.push(std::mem::take(&mut self.state));
+        pools.budget.change(held, held_by_list(states));
         // What the other direction left unread may be the first octets of the next protocol: it is kept.
         self.skip = [0; 2];
         self.inspected = [0; 2];
