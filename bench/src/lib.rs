@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Measures the metering process on packets made in memory. `docs/performance.md` says what the figures mean.
-#![forbid(unsafe_code)]
+//! Measures the metering process: on packets made in memory (`docs/performance.md` says what those figures mean), and the
+//! whole program beside its peers on capture files (`docs/benchmark.md`).
 
 pub mod encode;
 pub mod machine;
 pub mod meter;
-pub mod report;
 pub mod trace;
+pub mod truth;

@@ -2,16 +2,18 @@
 //! The program `weir-bench`.
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use weir_bench::{
     encode,
     machine::{self, Machine},
-    meter::{self, Subject},
-    report::{Report, Summary},
-    trace::{MAX_FLOWS, MAX_FRAME, MIN_FRAME, Order, Trace, TraceSpec},
+    meter::{
+        self, Subject,
+        report::{Report, Summary},
+    },
+    trace::{Kind, MAX_FLOWS, MAX_FRAME, MIN_FRAME, Order, Spec, Trace, TraceSpec},
 };
 use weir_export::Format;
 use weir_metering::MeterConfig;
@@ -30,6 +32,8 @@ enum Command {
     Meter(MeterOptions),
     /// The exporting process: records to an IPFIX file.
     Encode(EncodeOptions),
+    /// Writes a capture file from a seed, and the truth about it beside it.
+    Trace(TraceOptions),
 }
 
 #[derive(Debug, Parser)]
@@ -49,6 +53,24 @@ struct EncodeOptions {
     /// Write JSON, one record a line, in place of IPFIX.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Parser)]
+struct TraceOptions {
+    /// Kind of traffic.
+    kind: Kind,
+    /// Flows that packets are of; of the mix, conversations that are open at a time [default: 100000; mix: 10000].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    flows: Option<u32>,
+    /// Packets.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..1 << 32))]
+    packets: u64,
+    /// Seed of all that is drawn.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// The capture file.
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 #[derive(Debug, Parser)]
@@ -83,11 +105,12 @@ struct MeterOptions {
 }
 
 fn main() -> ExitCode {
-    let result = match Options::parse().command {
+    let done = match Options::parse().command {
         Command::Meter(options) => bench_meter(&options),
         Command::Encode(options) => bench_encode(&options),
+        Command::Trace(options) => write_trace(&options),
     };
-    match result {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weir-bench: {error:#}");
@@ -106,6 +129,16 @@ fn bench_encode(options: &EncodeOptions) -> Result<()> {
         }
     }
     print!("{}", encode::table(options.records, &results));
+    Ok(())
+}
+
+fn write_trace(options: &TraceOptions) -> Result<()> {
+    let &TraceOptions { kind, flows, packets, seed, .. } = options;
+    let flows = flows.unwrap_or(if kind == Kind::Mix { 10_000 } else { 100_000 });
+    let spec = Spec { kind, flows, packets, seed };
+    eprintln!("weir-bench: {}: about {} MiB", options.out.display(), spec.expected_octets() >> 20);
+    let summary = spec.write(&options.out)?;
+    println!("{:#}", summary.json());
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Metering of a trace, beside the floor: what any program must do that counts packets in flows.
 
+pub mod report;
+
 use std::{hint::black_box, sync::Arc, time::Duration, time::Instant};
 
 use anyhow::{Result, ensure};

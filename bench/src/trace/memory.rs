@@ -8,6 +8,8 @@
 
 use weir_flow::{BATCH, LinkType, Packet, Timestamp, protocol, tcp_flags::ACK};
 
+use super::draw::Draw;
+
 const ETHERNET_OCTETS: usize = 14;
 const IP_OCTETS: usize = 20;
 const TCP_OCTETS: usize = 20;
@@ -70,7 +72,7 @@ impl Trace {
     /// Makes the packets.
     #[must_use]
     pub fn new(spec: TraceSpec) -> Self {
-        let mut draw = Draw(spec.seed);
+        let mut draw = Draw::new(spec.seed);
         let mut arena = Vec::with_capacity(spec.packets * spec.size);
         let mut ids = Vec::with_capacity(spec.packets);
         // Sequence numbers, in each direction, of each flow that had packets.
@@ -178,21 +180,6 @@ fn push_frame(arena: &mut Vec<u8>, spec: &TraceSpec, id: u32, side: usize, seque
     }
     arena.resize(end, 0xa5);
     u64::from(ip_octets)
-}
-
-/// Numbers drawn from a seed (splitmix64).
-#[derive(Debug)]
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, bound: u32) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let z = (z ^ (z >> 31)) >> 32;
-        // The upper half of the product is below the bound.
-        u32::try_from((z * u64::from(bound)) >> 32).unwrap_or(0)
-    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::{fmt::Write as _, time::Duration};
 
 use serde_json::{Value, json};
 
+use super::{Run, Subject};
 use crate::{
     machine::Machine,
-    meter::{Run, Subject},
     trace::{Trace, TraceSpec},
 };
 
