@@ -2,8 +2,17 @@
 //! Measures the metering process: on packets made in memory (`docs/performance.md` says what those figures mean), and the
 //! whole program beside its peers on capture files (`docs/benchmark.md`).
 
+pub mod check;
+pub mod collector;
+pub mod compare;
 pub mod encode;
+pub mod ipfix;
 pub mod machine;
 pub mod meter;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod subject;
+mod sys;
 pub mod trace;
 pub mod truth;

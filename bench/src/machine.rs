@@ -86,6 +86,50 @@ pub fn forget_peak() -> bool {
     fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
+/// Octets of memory that all children of this process, and theirs, hold themselves: pages of mapped files are not counted,
+/// what several share is counted once.
+#[must_use]
+pub fn memory_of_children() -> u64 {
+    let mut open = children_of("self");
+    let (mut own, mut shared) = (0, 0);
+    while let Some(id) = open.pop() {
+        let path = format!("/proc/{id}/status");
+        own += octets(&path, "RssAnon").unwrap_or(0);
+        shared = octets(&path, "RssShmem").unwrap_or(0).max(shared);
+        open.extend(children_of(&id));
+    }
+    own + shared
+}
+
+/// Numbers of the children of all threads of a process.
+fn children_of(id: &str) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// Ticks of the kernel's clock since it began, over all processors: those that another machine took, and all.
+#[must_use]
+pub fn ticks() -> [u64; 2] {
+    const STEAL: usize = 7;
+    // Time of guests, behind these, is part of the others.
+    const COLUMNS: usize = 8;
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = text.lines().next().unwrap_or_default();
+    let columns: Vec<u64> = line.split_whitespace().skip(1).take(COLUMNS).filter_map(|t| t.parse().ok()).collect();
+    [columns.get(STEAL).copied().unwrap_or(0), columns.iter().sum()]
+}
+
+/// Part of the time between two looks at [`ticks`] that another machine took.
+#[must_use]
+pub fn steal(before: [u64; 2], after: [u64; 2]) -> f64 {
+    let [stolen, all] = [0, 1].map(|i: usize| {
+        let at = |ticks: [u64; 2]| ticks.get(i).copied().unwrap_or(0);
+        at(after).saturating_sub(at(before))
+    });
+    stolen as f64 / all.max(1) as f64
+}
+
 fn octets(path: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     let kibioctets: u64 = value_of(&text, name)?.strip_suffix(" kB")?.parse().ok()?;

@@ -2,17 +2,20 @@
 //! The program `weir-bench`.
 #![forbid(unsafe_code)]
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{env, fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use weir_bench::{
+    compare::{self, Settings},
     encode,
     machine::{self, Machine},
     meter::{
         self, Subject,
         report::{Report, Summary},
     },
+    plan::{self, Planned, Size},
+    report as compared, subject,
     trace::{Kind, MAX_FLOWS, MAX_FRAME, MIN_FRAME, Order, Spec, Trace, TraceSpec},
 };
 use weir_export::Format;
@@ -34,6 +37,22 @@ enum Command {
     Encode(EncodeOptions),
     /// Writes a capture file from a seed, and the truth about it beside it.
     Trace(TraceOptions),
+    /// weir-meter beside its peers, on capture files.
+    Compare(CompareOptions),
+    /// The floor, as `compare` runs it.
+    #[command(hide = true)]
+    Floor {
+        /// A capture file.
+        trace: PathBuf,
+        /// Flows in it.
+        flows: usize,
+    },
+    /// Reading alone, as `compare` runs it.
+    #[command(hide = true)]
+    Reading {
+        /// A capture file.
+        trace: PathBuf,
+    },
 }
 
 #[derive(Debug, Parser)]
@@ -104,11 +123,57 @@ struct MeterOptions {
     smoke: bool,
 }
 
+#[derive(Debug, Parser)]
+struct CompareOptions {
+    /// Folder in which traces are kept [default: weir-bench in the user's cache folder].
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// A weir-meter to measure, by itself or under a name; several times for several [default: the one beside weir-bench].
+    #[arg(long, value_name = "[NAME=]PATH")]
+    weir: Vec<String>,
+    /// Traces to use [default: all].
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    traces: Vec<String>,
+    /// Subjects to run: whose names begin with one of these [default: all].
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Packets of each trace, in place of its own number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..1 << 32))]
+    packets: Option<u64>,
+    /// Seed of all traces, and of the order of subjects.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Runs of each subject on each trace.
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// A subject that has taken as long on one trace gets no further run on it.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    patience: u64,
+    /// A run that takes longer is ended and has failed.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    timeout: u64,
+    /// Write all figures to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the plot over active flows to this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Remove each trace when it is done with.
+    #[arg(long)]
+    forget: bool,
+    /// Small traces, one run: checks what is counted, and measures nothing.
+    #[arg(long, conflicts_with_all = ["rounds", "packets"])]
+    quick: bool,
+}
+
 fn main() -> ExitCode {
     let done = match Options::parse().command {
         Command::Meter(options) => bench_meter(&options),
         Command::Encode(options) => bench_encode(&options),
         Command::Trace(options) => write_trace(&options),
+        Command::Compare(options) => compare_all(options),
+        Command::Floor { trace, flows } => subject::run_floor(&trace, flows),
+        Command::Reading { trace } => subject::run_reading(&trace),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -140,6 +205,67 @@ fn write_trace(options: &TraceOptions) -> Result<()> {
     let summary = spec.write(&options.out)?;
     println!("{:#}", summary.json());
     Ok(())
+}
+
+/// A name and a path from `NAME=PATH`, or from a path alone.
+fn named_meter(text: &str) -> (String, PathBuf) {
+    let (name, path) = text.split_once('=').unwrap_or(("weir-meter", text));
+    (name.to_owned(), path.into())
+}
+
+fn compare_all(options: CompareOptions) -> Result<()> {
+    let mut meters: Vec<_> = options.weir.iter().map(|text| named_meter(text)).collect();
+    if meters.is_empty() {
+        meters.push(("weir-meter".to_owned(), env::current_exe()?.with_file_name("weir-meter")));
+    }
+    for (_, path) in &meters {
+        ensure!(path.is_file(), "{} is not there: cargo build --release -p weir-meter", path.display());
+    }
+    let mut planned = plan::all(if options.quick { Size::Quick } else { Size::Full }, options.seed);
+    for name in &options.traces {
+        ensure!(planned.iter().any(|p| p.name == *name), "no trace {name}: {}", names(&planned));
+    }
+    planned.retain(|planned| options.traces.is_empty() || options.traces.contains(&planned.name));
+    for planned in &mut planned {
+        planned.spec.packets = options.packets.unwrap_or(planned.spec.packets);
+    }
+    let mut lineup = subject::lineup(&meters);
+    let is_wanted =
+        |name: &str| options.only.is_empty() || options.only.iter().any(|only| name.starts_with(only.as_str()));
+    lineup.subjects.retain(|subject| is_wanted(subject.name()));
+    let settings = Settings {
+        folder: options.dir.unwrap_or_else(plan::default_folder),
+        rounds: if options.quick { 1 } else { options.rounds },
+        patience: Duration::from_secs(options.patience),
+        limit: Duration::from_secs(options.timeout),
+        forget: options.forget,
+    };
+    let octets: u64 = planned.iter().map(|planned| planned.spec.expected_octets()).sum();
+    eprintln!("weir-bench: traces in {}, about {} MiB in all", settings.folder.display(), octets >> 20);
+    let machine = Machine::here();
+    let mut traces = Vec::new();
+    for planned in &planned {
+        traces.push(compare::on_trace(planned, &lineup.subjects, &settings)?);
+    }
+    let report = compared::Report { machine, settings, is_quick: options.quick, missing: lineup.missing, traces };
+    print!("{}", if options.quick { report.check() } else { report.table() });
+    if let Some(path) = &options.json {
+        fs::write(path, format!("{:#}\n", report.json()))?;
+    }
+    if let (Some(path), Some(plot)) = (&options.svg, report.plot()) {
+        fs::write(path, plot)?;
+    }
+    let faults = report.faults_of_ours();
+    ensure!(faults.is_empty(), "not exact: {}", faults.join("; "));
+    if options.quick && env::var_os("WEIR_REQUIRE_PEERS").is_some() {
+        let faults = report.faults_of_peers();
+        ensure!(faults.is_empty(), "a peer is not exact: {}", faults.join("; "));
+    }
+    Ok(())
+}
+
+fn names(planned: &[Planned]) -> String {
+    planned.iter().map(|planned| planned.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn bench_meter(options: &MeterOptions) -> Result<()> {

@@ -31,7 +31,7 @@ use weir_flow::{FlowKey, IpVersion};
 use crate::trace::frame::Side;
 
 /// Changes with what is written, so that old traces are made anew.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 const FLOW_OCTETS: usize = 80;
 
 /// Packets and octets of one direction.
@@ -180,6 +180,8 @@ pub struct Summary {
     pub biflows: u64,
     /// Flows, each direction by itself.
     pub uniflows: u64,
+    /// Numbers of flows that frames carry are below this.
+    pub numbers: u64,
     /// Most flows that were between their first and their last packet at a time.
     pub open_flows: u64,
     /// From the first to the last packet, in nanoseconds.
@@ -213,6 +215,7 @@ impl Summary {
             "file_octets": self.file_octets,
             "biflows": self.biflows,
             "uniflows": self.uniflows,
+            "numbers": self.numbers,
             "open_flows": self.open_flows,
             "duration_nanoseconds": self.duration,
             "messages": self.messages,
@@ -230,6 +233,7 @@ impl Summary {
             file_octets: number("file_octets")?,
             biflows: number("biflows")?,
             uniflows: number("uniflows")?,
+            numbers: number("numbers")?,
             open_flows: number("open_flows")?,
             duration: number("duration_nanoseconds")?,
             messages: messages.iter().filter_map(|(name, count)| Some((name.clone(), count.as_u64()?))).collect(),
@@ -305,16 +309,18 @@ impl TruthWriter {
         writeln!(self.apps, "{flow}\t{protocol}\t{identity}")
     }
 
-    /// Writes what is left, and the summary last of all.
+    /// Writes what is left, and the summary last of all: what is `known`, and what was counted here.
     ///
     /// # Errors
     ///
     /// If something cannot be written.
-    pub fn finish(mut self, made_from: String, open_flows: u64, wire_octets: u64, file_octets: u64) -> Result<Summary> {
+    pub fn finish(mut self, known: Summary) -> Result<Summary> {
         self.flows.flush()?;
         self.apps.flush()?;
+        let Summary { packets, ip_octets, biflows, uniflows, messages, .. } = self.summary;
         let duration = self.last.saturating_sub(self.first);
-        let summary = Summary { made_from, open_flows, wire_octets, file_octets, duration, ..self.summary };
+        let numbers = known.numbers.max(biflows);
+        let summary = Summary { packets, ip_octets, biflows, uniflows, messages, duration, numbers, ..known };
         fs::write(beside(&self.path, ".truth.json"), format!("{:#}\n", summary.json()))?;
         Ok(summary)
     }

@@ -2,6 +2,7 @@
 //! Traces from seeds: packets in memory for the micro benchmark, and capture files with the truth beside them for the
 //! comparison with others.
 
+mod collision;
 pub mod draw;
 pub mod frame;
 mod memory;
@@ -10,6 +11,7 @@ mod mix;
 pub mod pcap;
 mod script;
 mod small;
+mod tunnel;
 
 use std::{fs, path::Path};
 
@@ -34,6 +36,10 @@ pub enum Kind {
     Burst,
     /// TCP SYN of 64 octets on the wire, each of a flow of its own.
     Syn,
+    /// As uniform, with keys that meet in one bucket of tables whose hash anybody can compute.
+    Collision,
+    /// VLAN, MPLS, GRE, VXLAN, IP in IP, and fragments.
+    Tunnel,
     /// HTTP, DNS, TLS, SMTP, SIP and others, IPv4 and IPv6, whole conversations, some out of order and some repeated.
     Mix,
 }
@@ -48,6 +54,8 @@ impl Kind {
             Self::Burst => "burst",
             Self::Syn => "syn",
             Self::Mix => "mix",
+            Self::Collision => "collision",
+            Self::Tunnel => "tunnel",
         }
     }
 }
@@ -59,7 +67,7 @@ pub struct Spec {
     pub kind: Kind,
     /// Flows to draw from; of [`Kind::Mix`], conversations that are open at a time. Means nothing to [`Kind::Syn`].
     pub flows: u32,
-    /// Packets; of [`Kind::Mix`] a few more, so that the last conversation is whole.
+    /// Packets; of [`Kind::Mix`] and [`Kind::Tunnel`] a few more, so that the last conversation or datagram is whole.
     pub packets: u64,
     /// Seed of all that is drawn.
     pub seed: u64,
@@ -78,6 +86,7 @@ impl Spec {
     pub const fn expected_octets(&self) -> u64 {
         match self.kind {
             Kind::Mix => self.packets * 735,
+            Kind::Tunnel => self.packets * 900,
             Kind::Syn => self.packets * (76 + 80),
             _ => self.packets * 76 + self.flows as u64 * 80,
         }
@@ -113,13 +122,23 @@ impl Spec {
     pub fn write(&self, path: &Path) -> Result<Summary> {
         let mut out = Output { pcap: PcapWriter::create(path)?, truth: TruthWriter::create(path)? };
         let open_flows = match self.kind {
-            Kind::Uniform | Kind::Zipf | Kind::Burst => small::datagrams(self, &mut out)?,
+            Kind::Burst | Kind::Collision | Kind::Uniform | Kind::Zipf => small::datagrams(self, &mut out)?,
             Kind::Syn => small::syn(self, &mut out)?,
             Kind::Mix => mix::write(self, &mut out)?,
+            Kind::Tunnel => tunnel::write(self, &mut out)?,
         };
         let (wire_octets, file_octets) = (out.pcap.wire_octets, out.pcap.file_octets());
         out.pcap.finish()?;
-        out.truth.finish(self.made_from(), open_flows, wire_octets, file_octets)
+        let numbers = if matches!(self.kind, Kind::Mix | Kind::Syn) { 0 } else { self.flows.into() };
+        let known = Summary {
+            made_from: self.made_from(),
+            numbers,
+            open_flows,
+            wire_octets,
+            file_octets,
+            ..Summary::default()
+        };
+        out.truth.finish(known)
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use weir_flow::{FlowKey, protocol, tcp_flags::SYN};
 
 use super::{
-    Kind, Output, Spec,
+    Kind, Output, Spec, collision,
     draw::Draw,
     frame::{self, Side, Tcp},
 };
@@ -15,7 +15,7 @@ use crate::truth::Flow;
 const BURST: u32 = 16;
 const ZIPF: f64 = 1.1;
 /// Fills the frame to its least size; means nothing to any parser.
-const PAYLOAD: [u8; 18] = [0xa5; 18];
+const PAYLOAD: [u8; 18] = [0x55; 18];
 /// None of a protocol that a peer treats in a way of its own, as some do with port 53.
 const UDP_PORTS: [u16; 8] = [443, 3478, 4500, 5004, 6881, 8801, 27_015, 51_820];
 
@@ -33,7 +33,10 @@ fn key(number: u32, protocol: u8) -> FlowKey {
 /// Datagrams in both directions. Gives how many flows were open at a time.
 pub fn datagrams(spec: &Spec, out: &mut Output) -> io::Result<u64> {
     let mut draw = Draw::new(spec.seed);
-    let mut flows: Vec<Flow> = (0..spec.flows).map(|number| Flow::new(key(number, protocol::UDP))).collect();
+    let mut flows: Vec<Flow> = match spec.kind {
+        Kind::Collision => collision::keys(spec.flows).into_iter().map(Flow::new).collect(),
+        _ => (0..spec.flows).map(|number| Flow::new(key(number, protocol::UDP))).collect(),
+    };
     let mut frame = Vec::with_capacity(64);
     let (mut number, mut left) = (0, 0);
     for packet in 0..spec.packets {
