@@ -4,6 +4,7 @@
 CARGO ?= cargo
 DATA ?= weir-data
 CAPTURES ?= pcaps
+BENCH ?=
 
 .DEFAULT_GOAL := help
 
@@ -23,8 +24,10 @@ test: ## the whole suite
 	$(CARGO) test $$(packaging/features) --workspace
 	cd fuzz && CARGO_TARGET_DIR="$$(../packaging/target-dir)" $(CARGO) test
 
-bench: setup ## measure the meter
-	$(CARGO) run --release -p weir-bench -- meter
+bench: ## weir-meter beside its peers, on traces from seeds: BENCH='--traces u1m,mix --rounds 3' for less (docs/benchmark.md)
+	@packaging/setup bench
+	$(CARGO) build --release $$(packaging/features) -p weir-meter -p weir-bench
+	"$$(packaging/target-dir)/release/weir-bench" compare --json bench.json --svg bench.svg $(BENCH)
 
 fmt: ## format everything, also what is declared by macro
 	rustfmt --edition 2024 $$(git ls-files -co --exclude-standard '*.rs')
@@ -37,6 +40,7 @@ check: ## formatting, lints and documentation
 
 ci: check test ## what runs on every push
 	"$$(packaging/target-dir)/debug/weir-bench" meter --smoke
+	"$$(packaging/target-dir)/debug/weir-bench" compare --quick
 
 clean-data: ## remove the store that `make run` leaves behind
 	rm -rf "$(DATA)"

@@ -160,3 +160,53 @@ fn datagrams(socket: &UdpSocket, is_last: &AtomicBool) -> io::Result<Collected> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A message with a template of packets and octets, and two records.
+    fn message() -> Vec<u8> {
+        let template = [0, 2, 0, 16, 1, 0, 0, 2, 0, 2, 0, 4, 0, 1, 0, 4];
+        let records = [1, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0, 100, 0, 0, 0, 4, 0, 0, 1, 0];
+        let length = u8::try_from(16 + template.len() + records.len()).unwrap();
+        [&[0, 10, 0, length][..], &[0; 12], &template, &records].concat()
+    }
+
+    #[test]
+    fn what_is_sent_is_counted_over_connections_and_in_datagrams() {
+        for transport in [Transport::Tcp, Transport::Udp] {
+            let collector = Collector::start(transport).unwrap();
+            match transport {
+                Transport::Tcp => {
+                    for _ in 0..2 {
+                        TcpStream::connect(collector.address).unwrap().write_all(&message().repeat(2)).unwrap();
+                    }
+                }
+                Transport::Udp => {
+                    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                    for _ in 0..4 {
+                        socket.send_to(&message(), collector.address).unwrap();
+                    }
+                }
+            }
+            let collected = collector.finish().unwrap();
+            assert_eq!((collected.records, collected.packets), (8, 28), "{transport:?}");
+            assert_eq!((collected.octets, collected.unreadable), (4 * 356, 0), "{transport:?}");
+        }
+    }
+
+    #[test]
+    fn records_without_a_template_and_what_is_no_message_are_said() {
+        let mut decoder = Decoder::default();
+        let mut octets = message();
+        octets.drain(16..32);
+        octets[3] -= 16;
+        decoder.message(&octets, &mut |_| panic!("no record is known"));
+        decoder.message(&[7; 40], &mut |_| panic!("no message"));
+        assert_eq!(decoder.unreadable, 2);
+        assert!(decoder.stream(&mut &message()[..30], &mut |_| ()).is_err());
+    }
+}

@@ -46,6 +46,9 @@ enum Command {
         trace: PathBuf,
         /// Flows in it.
         flows: usize,
+        /// Map the file in place of reading it.
+        #[arg(long)]
+        mapped: bool,
     },
     /// Reading alone, as `compare` runs it.
     #[command(hide = true)]
@@ -125,7 +128,7 @@ struct MeterOptions {
 
 #[derive(Debug, Parser)]
 struct CompareOptions {
-    /// Folder in which traces are kept [default: weir-bench in the user's cache folder].
+    /// Folder in which traces are kept [default: weir-bench in the user's cache folder; for a check a temporary one].
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// A weir-meter to measure, by itself or under a name; several times for several [default: the one beside weir-bench].
@@ -172,7 +175,7 @@ fn main() -> ExitCode {
         Command::Encode(options) => bench_encode(&options),
         Command::Trace(options) => write_trace(&options),
         Command::Compare(options) => compare_all(options),
-        Command::Floor { trace, flows } => subject::run_floor(&trace, flows),
+        Command::Floor { trace, flows, mapped } => subject::run_floor(&trace, flows, mapped),
         Command::Reading { trace } => subject::run_reading(&trace),
     };
     match done {
@@ -233,12 +236,13 @@ fn compare_all(options: CompareOptions) -> Result<()> {
     let is_wanted =
         |name: &str| options.only.is_empty() || options.only.iter().any(|only| name.starts_with(only.as_str()));
     lineup.subjects.retain(|subject| is_wanted(subject.name()));
+    let is_temporary = options.quick && options.dir.is_none();
     let settings = Settings {
-        folder: options.dir.unwrap_or_else(plan::default_folder),
+        folder: options.dir.unwrap_or_else(if options.quick { plan::temporary_folder } else { plan::default_folder }),
         rounds: if options.quick { 1 } else { options.rounds },
         patience: Duration::from_secs(options.patience),
         limit: Duration::from_secs(options.timeout),
-        forget: options.forget,
+        forget: options.forget || is_temporary,
     };
     let octets: u64 = planned.iter().map(|planned| planned.spec.expected_octets()).sum();
     eprintln!("weir-bench: traces in {}, about {} MiB in all", settings.folder.display(), octets >> 20);
@@ -246,6 +250,9 @@ fn compare_all(options: CompareOptions) -> Result<()> {
     let mut traces = Vec::new();
     for planned in &planned {
         traces.push(compare::on_trace(planned, &lineup.subjects, &settings)?);
+    }
+    if is_temporary {
+        fs::remove_dir_all(&settings.folder)?;
     }
     let report = compared::Report { machine, settings, is_quick: options.quick, missing: lineup.missing, traces };
     print!("{}", if options.quick { report.check() } else { report.table() });

@@ -4,6 +4,7 @@
 use std::{
     env,
     path::{Path, PathBuf},
+    process,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -70,6 +71,12 @@ pub fn all(size: Size, seed: u64) -> Vec<Planned> {
 pub fn default_folder() -> PathBuf {
     let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).unwrap_or_else(env::temp_dir).join("weir-bench")
+}
+
+/// A folder of this process alone.
+#[must_use]
+pub fn temporary_folder() -> PathBuf {
+    env::temp_dir().join(format!("weir-bench-{}", process::id()))
 }
 
 impl Planned {

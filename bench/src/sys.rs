@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the standard library does not ask the kernel: what a child process has used, children of children, and a file as
-//! memory.
+//! What the standard library does not ask the kernel: what a child process has used, children of children, room for
+//! datagrams, and a file as memory.
 #![expect(unsafe_code, reason = "system calls")]
 
 use std::{fs::File, io, os::fd::AsRawFd, time::Duration};

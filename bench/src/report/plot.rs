@@ -27,7 +27,7 @@ impl Report {
     #[must_use]
     pub fn plot(&self) -> Option<String> {
         let curves = self.curves();
-        let all = || curves.iter().flat_map(|(_, curve)| curve.iter().copied());
+        let all = || curves.iter().flat_map(|(_, _, curve)| curve.iter().copied());
         let (from, to) = bounds(all().map(|point| point.0))?;
         let (bottom, top) = bounds(all().map(|point| point.1))?;
         if from >= to {
@@ -58,11 +58,11 @@ impl Report {
             HEIGHT - 14.0
         );
         let mut names = Vec::new();
-        for (number, (name, curve)) in curves.iter().enumerate() {
+        for (number, (name, is_bound, curve)) in curves.iter().enumerate() {
             let colour = COLOURS.get(number % COLOURS.len()).copied().unwrap_or("#888888");
             let points: Vec<String> =
                 curve.iter().map(|(flows, rate)| format!("{:.1},{:.1}", x(*flows), y(*rate))).collect();
-            let dashes = if number < 2 { r#" stroke-dasharray="5 4""# } else { "" };
+            let dashes = if *is_bound { r#" stroke-dasharray="5 4""# } else { "" };
             let _ = writeln!(out, r#"<polyline points="{}" stroke="{colour}"{dashes}/>"#, points.join(" "));
             for point in &points {
                 if let Some((x, y)) = point.split_once(',') {
@@ -88,17 +88,20 @@ impl Report {
         Some(out)
     }
 
-    /// The curve of each subject, in the order of the line-up.
-    fn curves(&self) -> Vec<(String, Curve)> {
-        let mut curves: BTreeMap<(usize, &str), Curve> = BTreeMap::new();
+    /// The curve of each subject and whether it is a bound, in the order of the line-up.
+    fn curves(&self) -> Vec<(&str, bool, Curve)> {
+        let mut curves: BTreeMap<(usize, &str, bool), Curve> = BTreeMap::new();
         for trace in self.traces.iter().filter(|trace| trace.planned.spec.kind == Kind::Uniform) {
             for (at, line) in trace.lines.iter().enumerate() {
                 if let Some(rate) = trace.mega_packets(line.cpu()) {
-                    curves.entry((at, line.name.as_str())).or_default().push((trace.truth.open_flows as f64, rate));
+                    curves
+                        .entry((at, line.name.as_str(), line.is_bound))
+                        .or_default()
+                        .push((trace.truth.open_flows as f64, rate));
                 }
             }
         }
-        curves.into_iter().map(|((_, name), curve)| (name.to_owned(), curve)).collect()
+        curves.into_iter().map(|((_, name, is_bound), curve)| (name, is_bound, curve)).collect()
     }
 }
 

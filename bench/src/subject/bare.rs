@@ -16,8 +16,13 @@ use crate::{
     },
 };
 
-/// Walks over the packets of a mapped file and counts each in the line of its flow, whose number the frame carries.
-pub struct Floor;
+/// Walks over the packets of the file and counts each in the line of its flow, whose number the frame carries.
+pub enum Floor {
+    /// Reads the file piece by piece.
+    Read,
+    /// Maps it into memory.
+    Mapped,
+}
 
 /// Reads the file and looks at the header of each packet.
 pub struct Reading;
@@ -40,12 +45,18 @@ fn printed(standard_output: &Path) -> Result<Found> {
 
 impl Subject for Floor {
     fn name(&self) -> &str {
-        "floor"
+        match self {
+            Self::Read => "floor",
+            Self::Mapped => "floor, file mapped",
+        }
     }
 
     fn command(&self, setup: &Setup<'_>) -> Result<Command> {
         let mut command = this_program("floor", setup)?;
         command.arg(setup.truth.numbers.to_string());
+        if matches!(self, Self::Mapped) {
+            command.arg("--mapped");
+        }
         Ok(command)
     }
 
@@ -109,43 +120,50 @@ const BATCH: usize = 64;
 /// # Errors
 ///
 /// If the file cannot be read, or there is no memory.
-pub fn run_floor(path: &Path, flows: usize) -> Result<()> {
-    let file = sys::map(&File::open(path).with_context(|| path.display().to_string())?)?;
+pub fn run_floor(path: &Path, flows: usize, is_mapped: bool) -> Result<()> {
     let mut memory = MmapMut::map_anon(flows.max(1) * LINE)?;
     // A hint.
     let _ = memory.advise(Advice::HugePage);
     let (lines, _) = memory.as_chunks_mut::<LINE>();
     let mut batch = [(0, 0); BATCH];
-    let mut records = pcap::records(&file).map(|(octets, frame)| (number(frame), octets));
-    loop {
-        let mut filled = 0;
-        for (to, from) in batch.iter_mut().zip(&mut records) {
-            *to = from;
+    let mut filled = 0;
+    let mut each = |number, octets| {
+        if let Some(place) = batch.get_mut(filled) {
+            *place = (number, octets);
             filled += 1;
         }
-        for (number, octets) in batch.iter().take(filled) {
-            if let Some(line) = lines.get_mut(*number as usize) {
-                add(line, 0, 1);
-                add(line, 8, u64::from(*octets));
-            }
+        if filled == BATCH {
+            filled = 0;
+            count(lines, &batch);
         }
-        if filled < BATCH {
-            break;
+    };
+    if is_mapped {
+        let file = sys::map(&File::open(path).with_context(|| path.display().to_string())?)?;
+        for (octets, frame) in pcap::records(&file) {
+            let number = frame.get(FLOW_NUMBER).and_then(|number| number.first_chunk());
+            each(number.map_or(u32::MAX, |number| u32::from_be_bytes(*number)), octets);
         }
+    } else {
+        walk(path, each)?;
     }
+    count(lines, batch.get(..filled).unwrap_or_default());
     let sum = |at| lines.iter().map(|line| get(line, at)).sum::<u64>();
     let used = lines.iter().filter(|line| get(line, 0) > 0).count();
     println!("flows: {used}\npackets: {}\noctets: {}", sum(0), sum(8));
     Ok(())
 }
 
-fn number(frame: &[u8]) -> u32 {
-    frame
-        .get(FLOW_NUMBER)
-        .and_then(|octets| octets.first_chunk())
-        .map_or(u32::MAX, |octets| u32::from_be_bytes(*octets))
+#[inline]
+fn count(lines: &mut [[u8; LINE]], batch: &[(u32, u32)]) {
+    for (number, octets) in batch {
+        if let Some(line) = lines.get_mut(*number as usize) {
+            add(line, 0, 1);
+            add(line, 8, u64::from(*octets));
+        }
+    }
 }
 
+#[inline]
 fn get(line: &[u8; LINE], at: usize) -> u64 {
     line.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |octets| u64::from_le_bytes(*octets))
 }
@@ -158,29 +176,43 @@ fn add(line: &mut [u8; LINE], at: usize, value: u64) {
     }
 }
 
-/// What [`Reading`] runs: reads a mebioctet at a time.
+/// What [`Reading`] runs.
 ///
 /// # Errors
 ///
 /// If the file cannot be read.
 pub fn run_reading(path: &Path) -> Result<()> {
-    let mut file = File::open(path).with_context(|| path.display().to_string())?;
-    let mut buffer = vec![0; 1 << 20];
-    let (mut filled, mut at) = (0, FILE_HEADER);
     let (mut packets, mut octets) = (0_u64, 0_u64);
+    walk(path, |_, of_packet| {
+        packets += 1;
+        octets += u64::from(of_packet);
+    })?;
+    println!("flows: 0\npackets: {packets}\noctets: {octets}");
+    Ok(())
+}
+
+/// A header of a capture file, and of the frame as much as has the number of its flow.
+const HEAD: usize = RECORD_HEADER + FLOW_NUMBER.end;
+/// Octets that are read at a time. With 256 KiB to 4 MiB it is the fastest way on the machines at hand: faster than a mapped
+/// file, whose pages cost a fault each.
+const PIECE: usize = 1 << 20;
+
+/// Hands over the number of the flow and the octets of each packet.
+#[inline]
+fn walk(path: &Path, mut each: impl FnMut(u32, u32)) -> Result<()> {
+    let mut file = File::open(path).with_context(|| path.display().to_string())?;
+    let mut buffer = vec![0; PIECE];
+    let (mut filled, mut at) = (0, FILE_HEADER);
     loop {
         let read = file.read(buffer.get_mut(filled..).unwrap_or_default())?;
         if read == 0 {
             break;
         }
         filled += read;
-        while let Some(header) = buffer.get(at..filled).and_then(<[u8]>::first_chunk::<RECORD_HEADER>) {
-            let word = |begin: usize| {
-                header.get(begin..).and_then(|w| w.first_chunk()).map_or(0, |word| u32::from_le_bytes(*word))
-            };
-            packets += 1;
-            octets += u64::from(word(12));
-            at += RECORD_HEADER + word(8) as usize;
+        while let Some(head) = buffer.get(at..filled).and_then(<[u8]>::first_chunk::<HEAD>) {
+            let [_, _, _, _, _, _, _, _, a, b, c, d, e, f, g, h, _, _, i, j, k, l] = *head;
+            each(u32::from_be_bytes([i, j, k, l]), u32::from_le_bytes([e, f, g, h]));
+            at += RECORD_HEADER + u32::from_le_bytes([a, b, c, d]) as usize;
         }
         // What has come of the next header goes to the front; of the frame before it, what has not come is passed over.
         let begin = at.min(filled);
@@ -188,6 +220,5 @@ pub fn run_reading(path: &Path) -> Result<()> {
         (filled, at) = (filled - begin, at - begin);
     }
     ensure!(filled == 0 && at == 0, "{} ends within a packet", path.display());
-    println!("flows: 0\npackets: {packets}\noctets: {octets}");
     Ok(())
 }

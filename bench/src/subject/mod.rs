@@ -49,17 +49,17 @@ pub struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// Flows that a table must have room for, those of each direction counted: all of the trace, since some keep those that
-    /// have ended.
+    /// Flows that a table is given room for, those of each direction counted: all of the trace, since some keep those that
+    /// have ended, and a quarter more, since none fills without loss to the last.
     #[must_use]
     pub fn uniflows(&self) -> u64 {
-        self.truth.uniflows + 1024
+        self.truth.uniflows * 5 / 4 + 1024
     }
 
     /// The same, both directions in one.
     #[must_use]
     pub fn biflows(&self) -> u64 {
-        self.truth.biflows + 1024
+        self.truth.biflows * 5 / 4 + 1024
     }
 
     /// A file in the folder, as text for a command line.
@@ -199,7 +199,8 @@ pub const NOT_IN_DEBIAN: [&str; 2] = ["yaf", "ipfixprobe"];
 /// Everybody: the bounds, `weir-meter` in its variants (by name and path), and the peers that are installed.
 #[must_use]
 pub fn lineup(meters: &[(String, PathBuf)]) -> Lineup {
-    let mut subjects: Vec<Box<dyn Subject>> = vec![Box::new(bare::Floor), Box::new(bare::Reading)];
+    let mut subjects: Vec<Box<dyn Subject>> =
+        vec![Box::new(bare::Reading), Box::new(bare::Floor::Read), Box::new(bare::Floor::Mapped)];
     for (name, path) in meters {
         for variant in Variant::ALL {
             subjects.push(Box::new(weir::Weir::new(name, path, variant)));
