@@ -71,7 +71,7 @@ struct EncodeOptions {
     runs: u16,
     /// Where records go; the file is made anew for each run, and stays.
     #[arg(long, value_name = "PATH", default_value = "/dev/shm/weir-bench.ipfix")]
-    file: std::path::PathBuf,
+    file: PathBuf,
     /// Write JSON, one record a line, in place of IPFIX.
     #[arg(long)]
     json: bool,

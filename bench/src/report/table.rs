@@ -63,6 +63,7 @@ impl Report {
         for trace in &self.traces {
             section(&mut out, trace, least);
         }
+        out.push_str("\nratios\n");
         self.ratios(&mut out);
         out
     }
@@ -80,6 +81,10 @@ impl Report {
                 if let Some(other) = sibling(" --app-flows 0") {
                     let what = format!("{}: parsers on / off, CPU time", line.name);
                     ratio(&what, trace, line.cpu(), other.cpu());
+                }
+                let plain = self.traces.iter().find(|t| t.planned.name == "u100k").and_then(|t| t.line(&line.name));
+                if let Some(plain) = plain.filter(|_| trace.planned.name == "collision") {
+                    ratio(&format!("{}: CPU time / that of u100k", line.name), trace, line.cpu(), plain.cpu());
                 }
                 if let Some(other) = sibling(" --workers 2") {
                     let what = format!("{}: one worker / two, wall time", line.name);
