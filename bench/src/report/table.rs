@@ -41,7 +41,7 @@ impl Report {
         out
     }
 
-    /// A text of lines of up to 150 columns.
+    /// A text of lines of up to 160 columns.
     #[must_use]
     pub fn table(&self) -> String {
         let machine = &self.machine;
@@ -72,7 +72,7 @@ impl Report {
     fn ratios(&self, out: &mut String) {
         let mut ratio = |what: &str, trace: &OnTrace, over: Option<f64>, under: Option<f64>| {
             if let Some((over, under)) = over.zip(under) {
-                let _ = writeln!(out, "  {what:<52} {:<8} {:.2}", trace.planned.name, over / under);
+                let _ = writeln!(out, "  {what:<62} {:<9} {:.2}", trace.planned.name, over / under);
             }
         };
         for trace in &self.traces {
