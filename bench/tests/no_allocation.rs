@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A warm worker does not allocate.
 #![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
+#![expect(clippy::unwrap_used, reason = "what is not as expected fails the test")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

@@ -36,7 +36,7 @@ impl Report {
         let x = |flows: f64| LEFT + (flows / from).ln() / (to / from).ln() * (WIDTH - LEFT - RIGHT);
         let y = |rate: f64| TOP + (top / rate).ln() / (top / bottom).ln() * (HEIGHT - TOP - BOTTOM);
         let mut out = head();
-        for flows in decades(from, to) {
+        for flows in marks(from, to, &[1.0]) {
             let (at, base) = (x(flows), HEIGHT - BOTTOM);
             let _ = writeln!(out, r#"<line class="grid" x1="{at:.1}" y1="{TOP}" x2="{at:.1}" y2="{base}"/>"#);
             let _ = writeln!(
@@ -46,7 +46,7 @@ impl Report {
                 short(flows)
             );
         }
-        for rate in decades(bottom, top) {
+        for rate in marks(bottom, top, &[1.0, 2.0, 5.0]) {
             let (at, end) = (y(rate), WIDTH - RIGHT);
             let _ = writeln!(out, r#"<line class="grid" x1="{LEFT}" y1="{at:.1}" x2="{end}" y2="{at:.1}"/>"#);
             let _ = writeln!(out, r#"<text x="{:.1}" y="{:.1}" text-anchor="end">{rate}</text>"#, LEFT - 8.0, at + 4.0);
@@ -125,9 +125,10 @@ fn bounds(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     (least < most).then_some((least, most))
 }
 
-/// 1, 10, 100 and so on, as far as they are within, with a tolerance for counts just below.
-fn decades(from: f64, to: f64) -> impl Iterator<Item = f64> {
-    (-3..9).map(|power| 10_f64.powi(power)).filter(move |value| (from * 0.99..=to * 1.2).contains(value))
+/// Powers of ten times each of `steps`, as far as they are within, with a tolerance for counts just below.
+fn marks(from: f64, to: f64, steps: &[f64]) -> impl Iterator<Item = f64> {
+    let all = (-3..9).flat_map(move |power| steps.iter().map(move |step| step * 10_f64.powi(power)));
+    all.filter(move |value| (from * 0.99..=to * 1.2).contains(value))
 }
 
 /// With K and M.

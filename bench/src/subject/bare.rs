@@ -115,7 +115,7 @@ const LINE: usize = 64;
 /// Packets whose lengths and flows are gathered before any is counted, so that lines are fetched side by side.
 const BATCH: usize = 64;
 
-/// What [`Floor`] runs: one line of 64 octets for each flow, in huge pages where the system gives them.
+/// What the floor runs: one line of 64 octets for each flow, in huge pages where the system gives them.
 ///
 /// # Errors
 ///
@@ -176,7 +176,7 @@ fn add(line: &mut [u8; LINE], at: usize, value: u64) {
     }
 }
 
-/// What [`Reading`] runs.
+/// What reading alone runs: looks at the header of each packet.
 ///
 /// # Errors
 ///
