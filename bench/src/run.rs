@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     check::{self, Verdict},
@@ -20,6 +20,8 @@ use crate::{
     truth::Summary,
 };
 
+/// A child may take this part of the memory that is available when it begins: the trace must stay in the page cache.
+const MEMORY_PARTS: [u64; 2] = [4, 5];
 /// Between two looks at a child's memory.
 const LOOK: Duration = Duration::from_millis(4);
 
@@ -102,7 +104,7 @@ fn watch(command: &mut std::process::Command, limit: Duration) -> Result<Run> {
     let (mut run, mut code) = (Run::default(), None);
     let mut end = begin;
     let (done, is_done) = mpsc::channel::<()>();
-    let mut is_late = false;
+    let mut excess = None;
     thread::scope(|scope| {
         let watcher = scope.spawn(move || look_after(leader, limit, &is_done));
         while let Some(child) = sys::wait_any() {
@@ -115,25 +117,71 @@ fn watch(command: &mut std::process::Command, limit: Duration) -> Result<Run> {
             run.max_resident = run.max_resident.max(child.usage.max_resident);
         }
         drop(done);
-        (run.memory, is_late) = watcher.join().unwrap_or_default();
+        (run.memory, excess) = watcher.join().unwrap_or_default();
     });
     run.wall = end - begin;
     run.steal = machine::steal(ticks, machine::ticks());
-    ensure!(!is_late, "not done after {} s", limit.as_secs());
+    match excess {
+        Some(Excess::Memory(octets)) => bail!("ended for taking more than {} MiB of memory", octets >> 20),
+        Some(Excess::Time(limit)) => bail!("not done after {} s", limit.as_secs()),
+        None => {}
+    }
     ensure!(code == Some(0), "ended with {}", code.map_or_else(|| "a signal".to_owned(), |c| format!("status {c}")));
     Ok(run)
 }
 
+/// Why a child had to be ended.
+#[derive(Clone, Copy, Debug)]
+enum Excess {
+    Memory(u64),
+    Time(Duration),
+}
+
 /// Looks at the memory of all children until it is told that they have ended; gives the most, and whether it had to end them.
-fn look_after(leader: u32, limit: Duration, is_done: &mpsc::Receiver<()>) -> (u64, bool) {
+fn look_after(leader: u32, limit: Duration, is_done: &mpsc::Receiver<()>) -> (u64, Option<Excess>) {
     let begin = Instant::now();
-    let (mut most, mut is_late) = (0, false);
+    let [part, parts] = MEMORY_PARTS;
+    let most_allowed = machine::available_memory().map_or(u64::MAX, |octets| octets / parts * part);
+    let (mut most, mut excess) = (0, None);
     while is_done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         most = most.max(machine::memory_of_children());
-        if begin.elapsed() > limit && !is_late {
-            is_late = true;
-            sys::kill_group(leader);
+        if excess.is_none() {
+            if begin.elapsed() > limit {
+                excess = Some(Excess::Time(limit));
+            } else if most > most_allowed {
+                excess = Some(Excess::Memory(most_allowed));
+            }
+            if excess.is_some() {
+                sys::kill_group(leader);
+            }
         }
     }
-    (most, is_late)
+    (most, excess)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_run_has_the_time_of_all_processes_and_failures_are_said() {
+        let shell = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        };
+        let limit = Duration::from_secs(60);
+        // A child, and a child of it that nobody waits for but us: counting takes some time on a processor.
+        let count = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
+        sys::adopt_orphans();
+        let one = watch(&mut shell(count), limit).unwrap();
+        let both = watch(&mut shell(&format!("({count}) & {count}; {count}")), limit).unwrap();
+        assert!(one.cpu() > Duration::ZERO && both.cpu() > one.cpu(), "{one:?} {both:?}");
+        let failure = |script: &str, limit| format!("{:#}", watch(&mut shell(script), limit).unwrap_err());
+        assert!(failure("exit 3", limit).contains("status 3"));
+        assert!(failure("kill -9 $$", limit).contains("signal"));
+        assert!(failure("while :; do :; done", Duration::from_millis(20)).contains("not done after"));
+    }
 }
