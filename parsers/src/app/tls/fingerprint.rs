@@ -43,6 +43,45 @@ pub(super) struct Scratch {
     pub(super) alpn: Vec<u8>,
     text: Vec<u8>,
     ja4: Vec<u8>,
+    lists: Vec<u8>,
+    known: Known,
+}
+
+/// Fingerprints of clients seen before. Few programs make most hellos, and hashing is most of what a hello costs.
+///
+/// Exact: a fingerprint is that of the same lists. Each list of numbers has one place, where the latest one stays.
+#[derive(Debug, Default)]
+struct Known {
+    places: Vec<Client>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Client {
+    /// What the fingerprints are made of; nothing: the place is free.
+    lists: Vec<u8>,
+    ja3: [u8; 16],
+    ja4: Vec<u8>,
+}
+
+impl Known {
+    /// A power of two.
+    const PLACES: usize = 256;
+    /// Longer lists are not kept: with all places taken, they are 128 KiB.
+    const MAX_LISTS: usize = 512;
+
+    /// The place of these lists; `None` if they are too long.
+    fn place(&mut self, lists: &[u8]) -> Option<&mut Client> {
+        if self.places.is_empty() {
+            self.places.resize(Self::PLACES, Client::default());
+        }
+        // Who makes lists meet in one place makes hashing necessary again, nothing else.
+        let (words, rest) = lists.as_chunks::<8>();
+        let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = words.iter().fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+        let hash = rest.iter().fold(hash, |hash, &octet| mix(hash, octet.into()));
+        let place = usize::try_from(hash >> 32).unwrap_or(0) & (Self::PLACES - 1);
+        self.places.get_mut(place).filter(|_| lists.len() <= Self::MAX_LISTS)
+    }
 }
 
 impl Scratch {
@@ -60,6 +99,41 @@ impl Scratch {
     /// Sets the fingerprints of the client.
     pub(super) fn write_client(&mut self, fields: &mut Tls) {
         self.extensions.retain(|&e| !is_grease(e));
+        self.write_lists();
+        if let Some(client) = self.known.place(&self.lists)
+            && client.lists == self.lists
+        {
+            fields.ja3.set(&client.ja3);
+            fields.ja4.set(&client.ja4);
+            return;
+        }
+        let ja3 = self.ja3();
+        self.write_ja4();
+        fields.ja3.set(&ja3);
+        fields.ja4.set(&self.ja4);
+        if let Some(client) = self.known.place(&self.lists) {
+            client.lists.clone_from(&self.lists);
+            client.ja3 = ja3;
+            client.ja4.clone_from(&self.ja4);
+        }
+    }
+
+    /// Writes down all that fingerprints of a client are made of, as it stands.
+    fn write_lists(&mut self) {
+        let Self { version, cipher_suites, extensions, groups, point_formats, signatures, versions, alpn, lists, .. } = self;
+        lists.clear();
+        lists.extend_from_slice(&version.to_be_bytes());
+        for list in [cipher_suites, extensions, groups, signatures, versions] {
+            // So many are in no message.
+            let len = u16::try_from(list.len()).unwrap_or(u16::MAX);
+            lists.extend_from_slice(&len.to_be_bytes());
+            lists.extend(list.iter().flat_map(|number| number.to_ne_bytes()));
+        }
+        lists.extend_from_slice(&ends(alpn));
+        lists.extend_from_slice(point_formats);
+    }
+
+    fn ja3(&mut self) -> [u8; 16] {
         self.text.clear();
         decimal(&[self.version], &mut self.text);
         for list in [&self.cipher_suites, &self.extensions, &self.groups] {
@@ -68,8 +142,7 @@ impl Scratch {
         }
         self.text.push(b',');
         decimal(&self.point_formats, &mut self.text);
-        fields.ja3.set(&Md5::digest(&self.text));
-        self.write_ja4(fields);
+        Md5::digest(&self.text).into()
     }
 
     /// Sets the fingerprint of the server.
@@ -84,7 +157,7 @@ impl Scratch {
         fields.ja3s.set(&Md5::digest(&self.text));
     }
 
-    fn write_ja4(&mut self, fields: &mut Tls) {
+    fn write_ja4(&mut self) {
         let highest = self.versions.iter().max().copied().unwrap_or(self.version);
         let version: &[u8; 2] = match highest {
             0x0002 | 0x0200 => b"s2",
@@ -122,7 +195,6 @@ impl Scratch {
             hexadecimal(&self.signatures, &mut self.text);
         }
         write_hash(&self.text, any, ja4);
-        fields.ja4.set(ja4);
     }
 }
 
@@ -153,10 +225,8 @@ fn two_digits(number: u8, out: &mut Vec<u8>) {
 
 /// The hexadecimal digit of the lower half of an octet.
 const fn digit(octet: u8) -> u8 {
-    match octet & 0x0f {
-        value @ 0..=9 => b'0' + value,
-        value => b'a' + value - 10,
-    }
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    DIGITS[(octet & 0x0f) as usize]
 }
 
 fn decimal<T: Copy + Into<u16>>(list: &[T], out: &mut Vec<u8>) {
@@ -173,5 +243,48 @@ fn hexadecimal(list: &[u16], out: &mut Vec<u8>) {
         let [high, low] = number.to_be_bytes();
         let digits = [b',', digit(high >> 4), digit(high), digit(low >> 4), digit(low)];
         out.extend_from_slice(digits.get(usize::from(i == 0)..).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(scratch: &mut Scratch, number: u16) -> Tls {
+        let mut fields = Tls::default();
+        scratch.clear();
+        scratch.version = 0x0303;
+        scratch.cipher_suites.extend([0x1301 + number, 0x1302]);
+        scratch.extensions.extend([0, 0x1a1a, 16, 43 + number % 3]);
+        scratch.groups.push(29);
+        scratch.signatures.extend([0x0403; 7].iter().take(usize::from(number % 7)));
+        scratch.alpn.extend_from_slice(if number.is_multiple_of(2) { b"h2" } else { b"http/1.1" });
+        scratch.write_client(&mut fields);
+        fields
+    }
+
+    #[test]
+    fn what_is_known_is_what_would_be_hashed() {
+        let mut scratch = Scratch::default();
+        for _ in 0..2 {
+            for number in 0..600 {
+                let fresh = client(&mut Scratch::default(), number);
+                let known = client(&mut scratch, number);
+                assert_eq!((known.ja3, known.ja4), (fresh.ja3, fresh.ja4), "{number}");
+            }
+        }
+    }
+
+    #[test]
+    fn lists_too_long_to_be_known_are_hashed() {
+        let mut scratch = Scratch::default();
+        for version in [1, 2, 1] {
+            let mut fields = Tls::default();
+            scratch.clear();
+            scratch.version = version;
+            scratch.cipher_suites.extend(0..1000);
+            scratch.write_client(&mut fields);
+            assert!(!fields.ja4.is_empty() && scratch.known.places.iter().all(|client| client.lists.is_empty()));
+        }
     }
 }
