@@ -16,7 +16,7 @@ pub struct Pmacctd(pub PathBuf);
 
 /// Octets between its two processes. With less it loses packets, and says so only in its log.
 const MAX_PIPE: u64 = 4_000_000_000;
-const PIPE_PER_PACKET: u64 = 400;
+const PIPE_PER_PACKET: u64 = 2_000;
 const MIN_PIPE: u64 = 16_000_000;
 
 impl Subject for Pmacctd {
