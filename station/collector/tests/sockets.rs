@@ -132,7 +132,7 @@ fn a_peer_that_sends_nonsense_is_disconnected_and_others_are_not() {
 fn silent_and_slow_sessions_are_closed() {
     let (handle, address) = start(Config { tcp_idle: SHORT, ..tcp_config() });
     assert!(is_closed(TcpStream::connect(address).unwrap()));
-    assert_eq!(handle.snapshot().received.disconnected_idle, 1);
+    assert!(handle.wait_for(PATIENCE, |s| s.received.disconnected_idle == 1));
     stop(handle);
     let (handle, address) = start(Config { tcp_half_message: SHORT, ..tcp_config() });
     let mut slow = TcpStream::connect(address).unwrap();
