@@ -7,10 +7,10 @@
 //! first cache line of its state is touched.
 
 use weir_flow::{Timestamp, app::AppRef, ledger::Metered};
-use weir_parsers::app::{Direction, Feed, Input, Pools, Session, Transport};
+use weir_parsers::app::{self, Direction, Feed, Input, Pools, Session, Transport, memory_of};
 
 use crate::{
-    memory::prefetch,
+    memory::prefetch_range,
     stream::{Chunk, Outlet, Piece, Segment, Stream},
     table::NONE,
 };
@@ -28,6 +28,9 @@ pub enum After {
     /// Forget its index, and feed no more: there is nothing left.
     Released,
 }
+
+/// Links of the chain of pointers to what a state holds.
+pub const DEPTH: usize = 1 + app::DEPTH;
 
 /// Chunks that are kept for later use.
 const MAX_SPARE_CHUNKS: usize = 128;
@@ -210,11 +213,17 @@ impl Apps {
         }
     }
 
-    /// Asks for the memory of a state that is to be fed soon.
+    /// Asks for the memory of a state that is to be fed or closed soon. It is behind a chain of pointers: `depth`, below
+    /// [`DEPTH`], says which of its links is asked for, and those before it were asked for some time ago.
     #[inline]
-    pub fn prefetch(&self, index: u32) {
-        if let Some(app) = self.slab.get(index as usize) {
-            prefetch(app);
+    pub fn prefetch(&self, index: u32, depth: usize) {
+        let Some(app) = self.slab.get(index as usize) else { return };
+        let memory = match depth {
+            0 => Some(memory_of(app)),
+            _ => app.session.memory(depth - 1),
+        };
+        if let Some(memory) = memory {
+            prefetch_range(&memory);
         }
     }
 
@@ -445,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_budget_too_small_for_anything_has_room_for_no_flow() {
-        for octets in [0, weir_parsers::app::RESERVE] {
+        for octets in [0, app::RESERVE] {
             assert_eq!(Apps::new(FLOWS, octets).acquire([1, 2], [None; 2]), UNWANTED);
         }
     }

@@ -27,7 +27,7 @@ use weir_parsers::{
 
 use crate::{
     MeterConfig,
-    apps::{After, Apps, Payload, UNWANTED},
+    apps::{After, Apps, DEPTH, Payload, UNWANTED},
     hash::{Seed, flow_id},
     table::{Cold, Entry, FlowTable, Hot, Inserted, NONE, Narrow, Place, Wide, state},
     wheel::Wheel,
@@ -239,14 +239,20 @@ impl FlowCache {
         }
     }
 
-    /// Asks for the application state that a packet will need, some time after its candidate was found.
+    /// The application state that a packet will need; [`NONE`] if none.
     #[inline]
-    pub fn prefetch_app(&self, observed: &Observed, candidate: u32) {
-        if !observed.is_bare()
-            && let Some(entry) = self.table.entry(candidate)
-            && entry.hot.bits & state::WANTS != 0
-        {
-            self.apps.prefetch(entry.cold.app);
+    pub fn app_of(&self, observed: &Observed, candidate: u32) -> u32 {
+        match self.table.entry(candidate) {
+            Some(entry) if !observed.is_bare() && entry.hot.bits & state::WANTS != 0 => entry.cold.app,
+            _ => NONE,
+        }
+    }
+
+    /// Asks for the memory of these application states.
+    #[inline]
+    pub fn prefetch_apps(&self, apps: &[u32]) {
+        for depth in 0..DEPTH {
+            apps.iter().for_each(|&app| self.apps.prefetch(app, depth));
         }
     }
 
@@ -270,6 +276,10 @@ impl FlowCache {
             // One step after the other, as with a batch of packets.
             passed.iter().for_each(|&slot| self.table.prefetch_entry(slot));
             passed.iter().for_each(|&slot| self.table.prefetch_place(slot));
+            let apps = std::array::from_fn::<_, AHEAD, _>(|i| {
+                passed.get(i).and_then(|&slot| self.table.entry(slot)).map_or(NONE, |entry| entry.cold.app)
+            });
+            self.prefetch_apps(&apps);
             passed.iter().for_each(|&slot| self.look_again(slot, counters, sink));
         }
     }
@@ -350,7 +360,7 @@ impl FlowCache {
     /// Closes all records: the run ends.
     pub fn finish(&mut self, counters: &mut Metered, sink: &mut dyn RecordSink) {
         for slot in 0..self.table.end() {
-            self.table.prefetch_entry(slot.saturating_add(AHEAD as u32));
+            self.prefetch_rest(slot);
             let Some(entry) = self.table.entry_mut(slot).filter(|entry| entry.hot.key != Narrow::default()) else {
                 continue;
             };
@@ -361,6 +371,18 @@ impl FlowCache {
         // All at once: one by one, each would have to be looked up in the index.
         self.table.clear();
         self.wheel.clear();
+    }
+
+    /// Asks for what [`Self::finish`] needs some slots on: first the entry, then one link of its application state after the
+    /// other.
+    fn prefetch_rest(&self, slot: u32) {
+        let ahead = |steps: usize| slot.saturating_add((AHEAD / 2 * steps) as u32);
+        self.table.prefetch_entry(ahead(DEPTH + 1));
+        for depth in 0..DEPTH {
+            if let Some(entry) = self.table.entry(ahead(DEPTH - depth)) {
+                self.apps.prefetch(entry.cold.app, depth);
+            }
+        }
     }
 
     /// Closes what is due of a flow that gets a packet now. True if the flow is over and the packet begins a new one.

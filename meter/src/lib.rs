@@ -28,4 +28,4 @@ mod worker;
 pub use cache::{CLOSE_WAIT, FlowCache};
 pub use config::{KeyFields, MeterConfig, TooLittleMemory};
 pub use offline::{Outcome, meter, reading_memory};
-pub use worker::{Share, Worker};
+pub use worker::{Held, Share, Worker};

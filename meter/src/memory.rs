@@ -9,7 +9,7 @@
 use std::{
     io,
     marker::PhantomData,
-    ops::{Deref, DerefMut},
+    ops::{Deref, DerefMut, Range},
     ptr::NonNull,
 };
 
@@ -94,10 +94,24 @@ impl<T> DerefMut for Array<T> {
     }
 }
 
-/// Asks for the cache line of a value, without waiting for it.
+/// Asks for the cache line in which a value begins, without waiting for it.
 #[inline]
 pub fn prefetch<T>(value: &T) {
-    let place = std::ptr::from_ref(value);
+    prefetch_line(std::ptr::from_ref(value).cast());
+}
+
+/// Asks for the first cache lines of a range of memory, at most eight.
+#[inline]
+pub fn prefetch_range(range: &Range<*const u8>) {
+    const LINE: usize = 64;
+    let lines = (range.end.addr().saturating_sub(range.start.addr())).div_ceil(LINE).min(8);
+    for line in 0..lines {
+        prefetch_line(range.start.wrapping_add(line * LINE));
+    }
+}
+
+#[inline]
+fn prefetch_line(place: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing that the program sees, and faults at no address.
     unsafe {

@@ -33,6 +33,7 @@ use crate::{
     capture::BUFFER,
     handover::{Batch, MAX_COPIED, MAX_PACKETS},
     shard::owner,
+    worker::Held,
 };
 
 /// Batches of a worker: in the hands of the reader, on their way, in the hands of the worker. So many that workers do not
@@ -50,6 +51,8 @@ pub struct Outcome<S> {
     pub ledger: Ledger,
     /// The sinks, one for each worker.
     pub sinks: Vec<S>,
+    /// What the workers held: for whoever ends with this run, and need not give it back.
+    pub held: Vec<Held>,
     /// Time of the earliest and the latest packet; `None` if there was none.
     pub span: Option<(Timestamp, Timestamp)>,
     /// Why the source ended early, if it did. All packets before the damage were metered.
@@ -97,14 +100,16 @@ pub fn meter<S: RecordSink + Send>(
                     worker.packets(batch);
                 })
             });
-            (damage, workers.into_iter().map(Worker::finish).collect())
+            (damage, workers.into_iter().map(Worker::end).collect())
         }
         _ => deal(source, workers, &mut seen)?,
     };
-    let mut outcome = Outcome { ledger: Ledger::default(), sinks: Vec::new(), span: seen.span, damage };
-    for (ledger, sink) in results {
+    let ledger = Ledger::default();
+    let mut outcome = Outcome { ledger, sinks: Vec::new(), held: Vec::new(), span: seen.span, damage };
+    for (ledger, sink, held) in results {
         outcome.ledger.add(&ledger);
         outcome.sinks.push(sink);
+        outcome.held.push(held);
     }
     Ok(outcome)
 }
@@ -147,7 +152,7 @@ fn drain<'a>(
 }
 
 /// What a worker leaves.
-type Metered<S> = (Ledger, S);
+type Metered<S> = (Ledger, S, Held);
 
 /// Reads on this thread and meters on one for each worker.
 fn deal<S: RecordSink + Send>(
@@ -288,5 +293,5 @@ fn work<S: RecordSink>(mut worker: Worker<S>, lane: &LaneEnd) -> Metered<S> {
             give_back(&mut empty);
         }
     }
-    worker.finish()
+    worker.end()
 }

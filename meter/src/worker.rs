@@ -43,11 +43,15 @@ pub struct Worker<S> {
     sink: S,
 }
 
-/// Packets from asking for application state to its use.
-const AHEAD: usize = 8;
-
 /// Octets of memory that a worker takes whatever its share of flows.
 pub const FIXED_OCTETS: usize = FragmentPorts::OCTETS + BATCH * (size_of::<Observed>() + size_of::<Wide>()) + 8192;
+
+/// Memory that a worker held. To drop it takes a while, since parsers hold many small pieces; a program that ends now may
+/// forget it, and the system takes it back at once.
+#[derive(Debug)]
+pub struct Held {
+    _cache: FlowCache,
+}
 
 /// What decides of a packet before it comes to the cache.
 #[derive(Debug)]
@@ -162,18 +166,23 @@ impl<S: RecordSink> Worker<S> {
                 cache.prefetch_oldest(observed, candidate);
             }
         }
+        // Where there is payload to be read, ask for what its parser needs, one link of the chain after the other.
+        let mut apps = [NONE; BATCH];
+        let mut reading = 0;
+        for (observed, candidate) in observed.iter().zip(candidates).take(batch.len()) {
+            if let Some(place) = apps.get_mut(reading) {
+                *place = cache.app_of(observed, candidate);
+                reading += usize::from(*place != NONE);
+            }
+        }
+        cache.prefetch_apps(apps.get(..reading).unwrap_or_default());
         // Count.
-        let observed_all = &**observed;
-        let packets = batch.iter().zip(observed_all).zip(&**wide).zip(candidates);
+        let packets = batch.iter().zip(&**observed).zip(&**wide).zip(candidates);
         for (index, (((packet, observed), wide), candidate)) in packets.enumerate() {
             let clock = clock_at(index, packet);
             if clock > *now {
                 *now = clock;
                 cache.tick(clock, &mut ledger.metered, sink);
-            }
-            // What parsers need is asked for a few packets ahead.
-            if let (Some(ahead), Some(&candidate)) = (observed_all.get(index + AHEAD), candidates.get(index + AHEAD)) {
-                cache.prefetch_app(ahead, candidate);
             }
             if observed.is_metered() {
                 cache.count(Arrival { observed, wide, data: packet.data }, candidate, &mut ledger.metered, sink);
@@ -182,9 +191,15 @@ impl<S: RecordSink> Worker<S> {
     }
 
     /// Closes all records and gives back the sink.
-    pub fn finish(mut self) -> (Ledger, S) {
+    pub fn finish(self) -> (Ledger, S) {
+        let (ledger, sink, _) = self.end();
+        (ledger, sink)
+    }
+
+    /// The same, and gives the memory that was held.
+    pub(crate) fn end(mut self) -> (Ledger, S, Held) {
         self.cache.finish(&mut self.ledger.metered, &mut self.sink);
-        (self.ledger, self.sink)
+        (self.ledger, self.sink, Held { _cache: self.cache })
     }
 }
 

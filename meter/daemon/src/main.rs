@@ -105,6 +105,9 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
             (a, b) => a.or(b),
         };
         sinks = outcome.sinks;
+        if settings.read.last() == Some(path) {
+            std::mem::forget(outcome.held);
+        }
     }
     let (sink, destinations) = exporter.finish(sinks);
     // Whoever reads standard output may have had enough: what was not written after that is no failure.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One flow's way through the parsers: recognise, feed, collect transactions.
 
+use std::ops::Range;
+
 use weir_flow::{Timestamp, allocated, app::AppRef};
 
 use super::{
@@ -405,6 +407,16 @@ macro_rules! declare {
                 }
             }
 
+            fn memory(&self, depth: usize) -> Option<Range<*const u8>> {
+                match self {
+                    Self::Undecided => None,
+                    $(Self::$name(running) => match depth {
+                        0 => Some(memory_of(&**running)),
+                        _ => running.transactions.memory(depth - 1),
+                    })*
+                }
+            }
+
             fn recycle(self, pools: &mut Pools) {
                 match self {
                     Self::Undecided => {}
@@ -537,6 +549,15 @@ const fn held_by_list(states: &Vec<State>) -> usize {
     allocated(states.capacity() * size_of::<State>()) + 2 * size_of::<Vec<State>>()
 }
 
+/// Depths of [`Session::memory`].
+pub const DEPTH: usize = 3;
+
+/// The memory of a value.
+pub fn memory_of<T>(value: &T) -> Range<*const u8> {
+    let start = std::ptr::from_ref(value).cast::<u8>();
+    start..start.wrapping_add(size_of::<T>())
+}
+
 /// What came of probing.
 enum Recognised {
     Yes,
@@ -550,6 +571,13 @@ impl Session {
     /// Prepares a session, new or recycled, for a flow with these ports.
     pub fn begin(&mut self, ports: [u16; 2]) {
         self.hints = hints(ports);
+    }
+
+    /// Memory that this session points to, for whoever wants to ask for it before it is needed: at depth 0 the parser, at 1
+    /// the list of transactions, at 2 the fields of the youngest. What is not there is `None`.
+    #[must_use]
+    pub fn memory(&self, depth: usize) -> Option<Range<*const u8>> {
+        self.state.memory(depth)
     }
 
     /// Whether no more octets are wanted.

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The transactions of one flow that are not in a record yet.
 
-use std::fmt::{self, Debug};
+use std::{
+    fmt::{self, Debug},
+    ops::Range,
+};
 
 use weir_flow::{Timestamp, allocated, app::Fields};
 
-use super::Budget;
+use super::{Budget, memory_of};
 
 /// Phase of a transaction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -198,6 +201,12 @@ impl<F: Fields> Transactions<F> {
             self.completions += 1;
             self.completed = true;
         }
+    }
+
+    /// Memory that this points to: the list, then the fields of the youngest.
+    pub(super) fn memory(&self, depth: usize) -> Option<Range<*const u8>> {
+        let youngest = self.entries.last()?;
+        Some(if depth == 0 { memory_of(youngest) } else { memory_of(&*youngest.kept) })
     }
 
     /// Transactions opened since the flow began.
