@@ -21,7 +21,7 @@ use weir_flow::{
     tcp_flags::{ACK, FIN, RST, SYN},
 };
 use weir_parsers::{
-    app::Direction,
+    app::{Direction, Input, MAX_DATAGRAMS, Transport, is_unknown_datagram},
     packet::{Decoded, Plain},
 };
 
@@ -104,6 +104,14 @@ pub struct Arrival<'a> {
 }
 
 impl<'a> Arrival<'a> {
+    /// Whether this datagram is none that a parser knows.
+    fn is_unknown_datagram(&self, direction: Direction) -> bool {
+        let Payload { bytes, octets, .. } = self.payload();
+        let snapped = octets as usize > bytes.len();
+        let input = Input { bytes, direction, transport: Transport::Datagram, hinted: false, snapped };
+        is_unknown_datagram(input, self.observed.ports())
+    }
+
     fn payload(&self) -> Payload<'a> {
         let Observed { payload: [at, len], payload_octets, is_tcp, sequence, flags, ts, .. } = *self.observed;
         Payload {
@@ -502,6 +510,15 @@ impl FlowCache {
             return;
         }
         if cold.app == NONE {
+            if !observed.is_tcp && arrival.is_unknown_datagram(direction) {
+                // State is for flows in which something was recognised.
+                let unknown = &mut cold.detail[direction.index()];
+                *unknown += 1;
+                if *unknown >= MAX_DATAGRAMS.into() {
+                    hot.bits &= !state::WANTS;
+                }
+                return;
+            }
             cold.app = self.apps.acquire(observed.ports(), cold.first_sequence());
             if cold.app == UNWANTED {
                 cold.app = NONE;

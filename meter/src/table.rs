@@ -244,7 +244,8 @@ pub struct Cold {
     pub flow_id: u64,
     /// Interface of the first packet of each direction.
     pub interface: [u32; 2],
-    /// Of TCP, the sequence number of the first octet of data; of ICMP, type and code of the first packet.
+    /// Of TCP, the sequence number of the first octet of data; of UDP, how many datagrams nobody knew; of ICMP, type and code
+    /// of the first packet.
     pub detail: [u32; 2],
     /// Application state, or [`NONE`].
     pub app: u32,

@@ -16,6 +16,9 @@ const MAX_PROBED: usize = 512;
 /// stream sees a message begin a few segments later.
 const MAX_ATTEMPTS: u8 = 8;
 
+/// The same of datagrams: each is a whole message, so that what is not known at once hardly will be.
+pub const MAX_DATAGRAMS: u8 = 4;
+
 /// Most handovers of one flow: a proxy, then a proxy, then STARTTLS. Each costs memory until the next settling, and an
 /// attacker can write them back to back.
 const MAX_HANDOVERS: usize = 8;
@@ -351,6 +354,20 @@ macro_rules! declare {
                 (if more { Probe::More } else { Probe::No }, Self::Undecided)
             }
 
+            /// Whether nobody knows these octets.
+            fn is_unknown(input: Input<'_>, hints: Hints) -> bool {
+                $({
+                    let identity = <super::$slug::Parser as Parser>::IDENTITY;
+                    let hinted = hints & 1 << Place::$name as u16 != 0;
+                    if identity.transports.contains(&input.transport)
+                        && super::$slug::Parser::probe(Input { hinted, ..input }) != Probe::No
+                    {
+                        return false;
+                    }
+                })*
+                true
+            }
+
             fn run(&mut self, input: Input<'_>, hints: Hints, now: Timestamp, lane: Lane<'_>, pools: &mut Pools) -> Left {
                 match self {
                     Self::Undecided => Left::Done,
@@ -565,6 +582,13 @@ enum Recognised {
     TooEarly,
     /// By nobody: the octets are of no use.
     No,
+}
+
+/// Whether no parser knows a datagram between these ports, so that no [`Session`] is needed for it. After
+/// [`MAX_DATAGRAMS`] of one direction the flow may be given up.
+#[must_use]
+pub fn is_unknown_datagram(input: Input<'_>, ports: [u16; 2]) -> bool {
+    State::is_unknown(input, hints(ports))
 }
 
 impl Session {
@@ -853,7 +877,8 @@ impl Session {
             Probe::More if input.bytes.len() <= MAX_PROBED => return Recognised::TooEarly,
             Probe::More | Probe::No => self.attempts[input.direction.index()] += 1,
         }
-        self.done = self.attempts.iter().any(|&attempts| attempts >= MAX_ATTEMPTS);
+        let most = if input.transport == Transport::Datagram { MAX_DATAGRAMS } else { MAX_ATTEMPTS };
+        self.done = self.attempts.iter().any(|&attempts| attempts >= most);
         Recognised::No
     }
 
