@@ -29,6 +29,9 @@ pub enum After {
     Released,
 }
 
+/// What the cache notes of each state: the second of its clock in which transactions were last recorded, and how many in it.
+pub type Rate = (u64, u32);
+
 /// Links of the chain of pointers to what a state holds.
 pub const DEPTH: usize = 1 + app::DEPTH;
 
@@ -199,7 +202,7 @@ impl Apps {
     /// [`weir_parsers::app::RESERVE`] octets are too few for any.
     #[must_use]
     pub fn new(flows: usize, octets: usize) -> Self {
-        const EACH: usize = size_of::<App>() + size_of::<u32>();
+        const EACH: usize = size_of::<App>() + size_of::<u32>() + size_of::<Rate>();
         let mut pools = Pools::new(octets);
         let capacity = flows.min(pools.budget().limit() / SLAB_SHARE / EACH).min(UNWANTED as usize);
         pools.budget_mut().charge(capacity * EACH);
@@ -211,6 +214,11 @@ impl Apps {
             pools,
             capacity,
         }
+    }
+
+    /// States that there is room for.
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Asks for the memory of a state that is to be fed or closed soon. It is behind a chain of pointers: `depth`, below

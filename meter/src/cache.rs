@@ -27,7 +27,7 @@ use weir_parsers::{
 
 use crate::{
     MeterConfig,
-    apps::{After, Apps, DEPTH, Payload, UNWANTED},
+    apps::{After, Apps, DEPTH, Payload, Rate, UNWANTED},
     hash::{Seed, flow_id},
     table::{Cold, Entry, FlowTable, Hot, Inserted, NONE, Narrow, Place, Wide, state},
     wheel::Wheel,
@@ -130,8 +130,8 @@ pub struct FlowCache {
     table: FlowTable,
     wheel: Wheel,
     apps: Apps,
-    /// Of each application state: second of the clock in which transactions were last recorded, and how many in it.
-    rates: Vec<(u64, u32)>,
+    /// Of each application state.
+    rates: Vec<Rate>,
     now: u64,
     /// When the wheel turns next.
     next_second: u64,
@@ -153,11 +153,12 @@ impl FlowCache {
     /// If the system has not so much memory to give.
     pub fn new(config: &MeterConfig) -> io::Result<Self> {
         let seed = config.hash_seed.map_or_else(Seed::random, Seed::new);
+        let apps = Apps::new(config.app_flows, config.app_octets);
         Ok(Self {
             table: FlowTable::new(config.flows, seed)?,
             wheel: Wheel::new(config.flows),
-            apps: Apps::new(config.app_flows, config.app_octets),
-            rates: Vec::with_capacity(config.app_flows),
+            rates: Vec::with_capacity(apps.capacity()),
+            apps,
             now: 0,
             next_second: 0,
             config: *config,
@@ -496,7 +497,7 @@ impl FlowCache {
         if observed.is_tcp && observed.flags & SYN != 0 {
             // SYN takes one sequence number (RFC 9293 section 3.4).
             let first = observed.sequence.wrapping_add(1);
-            let known = cold.first_sequence()[direction.index()].replace(first);
+            let known = cold.first_sequence()[direction.index()];
             cold.detail[direction.index()] = first;
             cold.has_detail[direction.index()] = true;
             if known != Some(first)
@@ -727,7 +728,7 @@ struct Closer<'a> {
 
 impl Closer<'_> {
     /// A transaction is over, and its flow goes on; `rate` is the second of the last ones and how many were in it.
-    fn transaction(&mut self, app: AppRef<'_>, started: Timestamp, rate: &mut (u64, u32)) {
+    fn transaction(&mut self, app: AppRef<'_>, started: Timestamp, rate: &mut Rate) {
         let second = self.now / SECOND;
         let (last, count) = rate;
         if *last != second {

@@ -7,7 +7,10 @@
 
 use weir_flow::FlowKey;
 
-use crate::{hash::Seed, table::{Narrow, Wide}};
+use crate::{
+    hash::Seed,
+    table::{Narrow, Wide},
+};
 
 const SETS: usize = 1024;
 const WAYS: usize = 4;

@@ -14,7 +14,7 @@ use crate::{Worker, memory::prefetch};
 pub const MAX_PACKETS: usize = 512;
 
 /// Octets that a batch copies at most, unless a single packet has more.
-pub const MAX_COPIED: usize = 256 * 1024;
+pub const MAX_COPIED: usize = 32 * 1024;
 
 /// Says of a packet that the clock at it stands in [`Batch::late`].
 const LATE: u32 = u32::MAX;

@@ -62,13 +62,13 @@ impl<T: Zeroed> Array<T> {
         // Room to begin at a huge page: the system may place the map anywhere.
         let slack = if octets >= HUGE_PAGE { HUGE_PAGE } else { align_of::<T>() };
         let mut map = MmapOptions::new().len(octets.checked_add(slack).ok_or_else(too_large)?).map_anon()?;
-        #[cfg(target_os = "linux")]
-        if octets >= HUGE_PAGE {
-            // Where the system has no huge pages, small ones serve.
-            let _ = map.advise(memmap2::Advice::HugePage);
-        }
         let start = map.as_mut_ptr();
         let offset = start.align_offset(slack.max(align_of::<T>()));
+        #[cfg(target_os = "linux")]
+        if octets >= HUGE_PAGE {
+            // Whole pages only, so that no more memory is taken than asked for. Where the system has none, small ones serve.
+            let _ = map.advise_range(memmap2::Advice::HugePage, offset, octets / HUGE_PAGE * HUGE_PAGE);
+        }
         let place = map.get_mut(offset..).filter(|place| place.len() >= octets).ok_or_else(too_large)?;
         let first = NonNull::new(place.as_mut_ptr().cast::<T>()).ok_or_else(too_large)?;
         Ok(Self { _map: Some(map), first, len, owned: PhantomData })

@@ -16,7 +16,8 @@
 //!
 //! **Results do not depend on the number of workers.** Records expire by the clock, which is the time of the latest packet
 //! of the source, whoever's it is; so each descriptor says what the clock is at its packet, and each batch, to a worker
-//! without packets too, what it was at its end.
+//! without packets too, what it was at its end. That holds as long as there is room: each worker has its share of the flow
+//! table, of application state and of remembered fragments, and shares are full at different times than the whole would be.
 
 use std::{
     io,

@@ -219,15 +219,17 @@ impl Stream {
     }
 
     fn is_too_much(&self) -> bool {
-        let (octets, segments) = self.held();
-        octets > MAX_HELD || segments > MAX_SEGMENTS
+        let (octets, segments, chunks) = self.held();
+        // Of segments that overlap, many chunks may hold little each.
+        octets > MAX_HELD || segments > MAX_SEGMENTS || chunks > MAX_SEGMENTS + MAX_HELD / CHUNK as u32
     }
 
-    /// Octets and segments that are kept. There are few, and mostly none.
-    fn held(&self) -> (u32, u32) {
-        let count =
-            |(octets, segments), chunk: &Chunk| (octets + u32::from(chunk.len), segments + u32::from(chunk.begins));
-        self.chunks().fold((0, 0), count)
+    /// Octets, segments and chunks that are kept. There are few, and mostly none.
+    fn held(&self) -> (u32, u32, u32) {
+        let count = |(octets, segments, chunks), chunk: &Chunk| {
+            (octets + u32::from(chunk.len), segments + u32::from(chunk.begins), chunks + 1)
+        };
+        self.chunks().fold((0, 0, 0), count)
     }
 
     /// Puts a chunk into the list, behind those that begin at the same octet.
@@ -369,7 +371,7 @@ mod tests {
         for i in 1..200_u32 {
             let segment = Segment { sequence: i * 1001, payload: &payload, octets: 1000 };
             stream.push(segment, &mut notes);
-            let (octets, segments) = stream.held();
+            let (octets, segments, _) = stream.held();
             assert!(segments <= MAX_SEGMENTS && octets <= MAX_HELD);
             assert_eq!(100 - notes.chunks, segments as usize);
         }

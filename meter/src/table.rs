@@ -318,7 +318,7 @@ impl FlowTable {
     pub fn new(capacity: usize, seed: Seed) -> io::Result<Self> {
         let capacity = capacity.clamp(16, MAX_FLOWS);
         Ok(Self {
-            // Filled to eight of ten at most: with two choices and one move, no key is without a place.
+            // Filled to eight of ten at most: with two choices and one move, hardly any key ever is without a place.
             buckets: Array::new(capacity.div_ceil(NEARLY_FULL))?,
             entries: Array::new(capacity)?,
             wide: Array::new(capacity)?,
@@ -454,8 +454,7 @@ impl FlowTable {
             bucket.put(place.tag, slot);
         }
         if let Some(entry) = self.entries.get_mut(slot as usize) {
-            *entry =
-                Entry { hot: Hot { key, ..Hot::default() }, cold: Cold { app: NONE, ..Cold::default() } };
+            *entry = Entry { hot: Hot { key, ..Hot::default() }, cold: Cold { app: NONE, ..Cold::default() } };
         }
         if key.is_wide()
             && let Some(place) = self.wide.get_mut(slot as usize)
@@ -571,15 +570,8 @@ impl FlowTable {
     }
 
     fn oldest_in(&self, bucket: &Bucket) -> Option<u32> {
-        let mut oldest = None;
-        let mut least = u64::MAX;
-        for (tag, &slot) in bucket.tags.iter().zip(&bucket.slots) {
-            let seen = self.entries.get(slot as usize).map_or(u64::MAX, |entry| entry.hot.seen);
-            if *tag != 0 && seen < least {
-                (oldest, least) = (Some(slot), seen);
-            }
-        }
-        oldest
+        let used = bucket.tags.iter().zip(&bucket.slots).filter(|(tag, _)| **tag != 0).map(|(_, &slot)| slot);
+        used.min_by_key(|&slot| self.entry(slot).map_or(u64::MAX, |entry| entry.hot.seen))
     }
 }
 
@@ -669,6 +661,13 @@ mod tests {
         }
         let Inserted::Full(slot) = insert(&mut table, &key(99)) else { panic!("not full") };
         table.remove(slot);
+        assert!(matches!(insert(&mut table, &key(99)), Inserted::At(_)));
+        // Also if nothing is older than anything.
+        (0..16).for_each(|slot| table.entry_mut(slot).unwrap().hot.seen = u64::MAX);
+        let Inserted::Full(slot) = insert(&mut table, &key(100)) else { panic!("not full") };
+        table.remove(slot);
+        assert!(matches!(insert(&mut table, &key(100)), Inserted::At(_)));
+        table.remove((0..16).find(|&slot| table.key(slot) == key(99)).unwrap());
         assert!(matches!(insert(&mut table, &key(99)), Inserted::At(_)));
     }
 }

@@ -84,10 +84,17 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let mut span: Option<(Timestamp, Timestamp)> = None;
     let mut files = 0;
     let mut failed = false;
-    for path in &settings.read {
+    for (index, path) in settings.read.iter().enumerate() {
         // Captures have nothing to do with each other: each begins with an empty cache.
         let outcome = match capture::open(path) {
-            Ok(mut source) => meter(&mut *source, &settings.meter, sinks, &|_| ()).context("cannot reserve memory")?,
+            Ok(mut source) => match meter(&mut *source, &settings.meter, sinks, &|_| ()) {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    // What was handed over before still goes out.
+                    let _ = exporter.finish(Vec::new());
+                    return Err(error).context("cannot reserve memory");
+                }
+            },
             Err(error) => {
                 eprintln!("weir-meter: {error}");
                 failed = true;
@@ -105,7 +112,8 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
             (a, b) => a.or(b),
         };
         sinks = outcome.sinks;
-        if settings.read.last() == Some(path) {
+        if index + 1 == settings.read.len() {
+            // The system takes it back faster than we could give it, and the process ends with this file.
             std::mem::forget(outcome.held);
         }
     }

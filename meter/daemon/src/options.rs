@@ -210,6 +210,9 @@ impl Settings {
         if let Some(flows) = flows.filter(|flows| !(MeterConfig::MIN_FLOWS..=MAX_FLOWS).contains(flows)) {
             bail!("flows: {flows} is not within {} and {MAX_FLOWS}", MeterConfig::MIN_FLOWS);
         }
+        if meter.app_flows > MAX_FLOWS {
+            bail!("app-flows: {} is more than {MAX_FLOWS}", meter.app_flows);
+        }
         let memory = match options.memory.or(file.memory) {
             Some(text) => parse_size(&text).map_err(anyhow::Error::msg).context("memory")?,
             None => DEFAULT_MEMORY,
@@ -367,6 +370,7 @@ mod tests {
         assert!(error.contains("line 2") && error.contains("idle-timeot"), "{error}");
         for (arguments, named) in [
             (&["--flows", "3"][..], "flows"),
+            (&["--app-flows", "1152921504606846976"], "app-flows"),
             (&["--memory", "lots"], "memory"),
             (&["--memory", "3MiB"], "memory"),
             (&["--memory", "64MiB", "--flows", "1000000"], "memory"),

@@ -50,14 +50,17 @@ impl Report {
         let _ =
             writeln!(text, "{} flows, {} records", grouped(metered.flows_created), grouped(metered.records_created));
         let refused = [
-            metered.flows_without_app_state,
             metered.application_states_refused,
             metered.application_unread_refused,
             metered.application_segments_refused,
         ];
         for (value, what) in [
             (metered.ended_lack_of_resources, "records closed early, since the cache was full: give it more --memory"),
-            (refused.iter().sum(), "times that application state found no room: give it more --memory"),
+            (
+                metered.flows_without_app_state,
+                "flows that no parser looked at, since more had state than --app-flows or --memory allows",
+            ),
+            (refused.iter().sum(), "times that application state could not grow: give it more --memory"),
         ] {
             if value > 0 {
                 let _ = writeln!(text, "  {} {what}", grouped(value));

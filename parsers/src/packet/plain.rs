@@ -93,8 +93,13 @@ impl Plain {
         let claimed = u32::from(be16(2)).checked_sub(V4 as u32)?;
         let addresses = Addresses::V4([be32(12), be32(16)]);
         let transport = header.last_chunk()?;
-        Self::transport(transport, header[9], ip.len() - V4, claimed, before + V4)
-            .map(|plain| Self { addresses, vlan, class_of_service: header[1], ip_octets: claimed + V4 as u32, ..plain })
+        Self::transport(transport, header[9], ip.len() - V4, claimed, before + V4).map(|plain| Self {
+            addresses,
+            vlan,
+            class_of_service: header[1],
+            ip_octets: claimed + V4 as u32,
+            ..plain
+        })
     }
 
     #[inline(always)]
@@ -109,20 +114,19 @@ impl Plain {
         let addresses = Addresses::V6([address(8)?, address(24)?]);
         let class_of_service = header[0] << 4 | header[1] >> 4;
         let transport = header.last_chunk()?;
-        Self::transport(transport, header[6], ip.len() - V6, claimed, before + V6)
-            .map(|plain| Self { addresses, vlan, class_of_service, ip_octets: claimed + V6 as u32, ..plain })
+        Self::transport(transport, header[6], ip.len() - V6, claimed, before + V6).map(|plain| Self {
+            addresses,
+            vlan,
+            class_of_service,
+            ip_octets: claimed + V6 as u32,
+            ..plain
+        })
     }
 
     /// What the transport header says, of which `captured` octets are there with its payload and `claimed` should be, behind
     /// `before` others. The rest is for the caller to fill in.
     #[inline(always)]
-    fn transport(
-        header: &[u8; TRANSPORT],
-        protocol: u8,
-        captured: usize,
-        claimed: u32,
-        before: usize,
-    ) -> Option<Self> {
+    fn transport(header: &[u8; TRANSPORT], protocol: u8, captured: usize, claimed: u32, before: usize) -> Option<Self> {
         const MIN_TCP: u32 = 20;
         const UDP: u32 = 8;
         // A packet is far shorter than four gigabytes.

@@ -66,7 +66,7 @@ struct Client {
 impl Known {
     /// A power of two.
     const PLACES: usize = 256;
-    /// Longer lists are not kept: with all places taken, they are 128 KiB.
+    /// Longer lists are not kept: with all places taken, they are 128 KiB, or twice that for what vectors keep in reserve.
     const MAX_LISTS: usize = 512;
 
     /// The place of these lists; `None` if they are too long.
@@ -120,7 +120,9 @@ impl Scratch {
 
     /// Writes down all that fingerprints of a client are made of, as it stands.
     fn write_lists(&mut self) {
-        let Self { version, cipher_suites, extensions, groups, point_formats, signatures, versions, alpn, lists, .. } = self;
+        let Self {
+            version, cipher_suites, extensions, groups, point_formats, signatures, versions, alpn, lists, ..
+        } = self;
         lists.clear();
         lists.extend_from_slice(&version.to_be_bytes());
         for list in [cipher_suites, extensions, groups, signatures, versions] {
