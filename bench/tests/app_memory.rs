@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The memory that application state takes: never more than its budget, and none that is new when all is warm.
 #![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -99,7 +100,7 @@ fn hostile(flow: u32, step: u32) -> Vec<u8> {
     let filler = [b'x'; SEGMENT as usize];
     let at = 1 + step * SEGMENT;
     let head = |start: &[u8]| [start, &filler[start.len()..]].concat();
-    let lines = |line: &str| line.repeat(filler.len() / line.len() + 1)[..filler.len()].as_bytes().to_vec();
+    let lines = |line: &str| line.repeat(filler.len() / line.len() + 1).as_bytes()[..filler.len()].to_vec();
     match flow % KINDS {
         // A head that does not end.
         0 if step == 0 => tcp(flow, 80, at, ACK, &head(b"GET / HTTP/1.1\r\nA: ")),
