@@ -25,7 +25,7 @@ mod table;
 mod wheel;
 mod worker;
 
-pub use cache::{CLOSE_WAIT, FlowCache};
+pub use cache::CLOSE_WAIT;
 pub use config::{KeyFields, MeterConfig, TooLittleMemory};
 pub use offline::{Outcome, meter, reading_memory};
 pub use worker::{Held, Share, Worker};
