@@ -21,7 +21,7 @@ use weir_bench::{
 use weir_export::Format;
 use weir_metering::MeterConfig;
 
-/// Measures Weir on packets made in memory.
+/// Measures Weir: beside other meters on capture files, and its parts on packets made in memory.
 #[derive(Debug, Parser)]
 #[command(name = "weir-bench", version)]
 struct Options {

@@ -47,7 +47,7 @@ pub struct Options {
     #[arg(long, value_name = "DURATION")]
     pub active_timeout: Option<String>,
 
-    /// Most memory for flows, application state, fragments, queues and buffers together [default: 256MiB]
+    /// Most memory for flows, application state, fragments, queues and buffers together, such as 64MiB [default: 256MiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<String>,
 
@@ -67,7 +67,7 @@ pub struct Options {
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     pub key: Option<Vec<String>>,
 
-    /// Workers on each file [default: 1]
+    /// Workers on each file; records are the same for any number, as long as nothing is full [default: 1]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
 
@@ -217,6 +217,9 @@ impl Settings {
             Some(text) => parse_size(&text).map_err(anyhow::Error::msg).context("memory")?,
             None => DEFAULT_MEMORY,
         };
+        if let Some(there) = machine_memory().filter(|there| memory > *there) {
+            bail!("memory: {} is more than the {} MiB of this machine", show_size(memory), there >> 20);
+        }
         let read = several(options.read, file.read);
         let workers = options.workers.or(file.workers).unwrap_or(1);
         let Some(workers) = NonZeroUsize::new(workers).filter(|w| w.get() <= 256) else {
@@ -279,6 +282,14 @@ impl Settings {
     }
 }
 
+/// Octets of memory of this machine, where the system says so.
+fn machine_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: usize = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
 /// Gives metering what the exporting process and the reading of captures leave of the memory.
 fn share_memory(
     memory: usize,
@@ -292,7 +303,7 @@ fn share_memory(
     let too_little = |error: &TooLittleMemory| {
         let mebibytes = |octets: usize| octets.div_ceil(1 << 20);
         format!(
-            "memory: {} is too little: {} flows over {} workers take {} MiB with what belongs to them, queues and buffers {} MiB",
+            "memory: {} is too little: flows, {} over {} worker(s), take {} MiB with what belongs to them, queues and buffers {} MiB",
             show_size(memory),
             error.flows,
             error.workers,
@@ -373,6 +384,7 @@ mod tests {
             (&["--app-flows", "1152921504606846976"], "app-flows"),
             (&["--memory", "lots"], "memory"),
             (&["--memory", "3MiB"], "memory"),
+            (&["--memory", "1000000GiB"], "memory"),
             (&["--memory", "64MiB", "--flows", "1000000"], "memory"),
             (&["--idle-timeout", "0s"], "idle-timeout"),
             (&["--active-timeout", "soon"], "active-timeout"),

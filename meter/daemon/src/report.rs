@@ -55,12 +55,18 @@ impl Report {
             metered.application_segments_refused,
         ];
         for (value, what) in [
-            (metered.ended_lack_of_resources, "records closed early, since the cache was full: give it more --memory"),
+            (
+                metered.ended_lack_of_resources,
+                "records closed early, since the cache was full: more --flows, or more --memory, would help",
+            ),
             (
                 metered.flows_without_app_state,
                 "flows that no parser looked at, since more had state than --app-flows or --memory allows",
             ),
-            (refused.iter().sum(), "times that application state could not grow: give it more --memory"),
+            (
+                refused.iter().sum(),
+                "times that application state could not grow: more --memory, or fewer --flows, would help",
+            ),
         ] {
             if value > 0 {
                 let _ = writeln!(text, "  {} {what}", grouped(value));
