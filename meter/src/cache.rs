@@ -21,7 +21,7 @@ use weir_flow::{
     tcp_flags::{ACK, FIN, RST, SYN},
 };
 use weir_parsers::{
-    app::{Direction, Input, MAX_DATAGRAMS, Transport, is_unknown_datagram},
+    app::{Direction, Input, KEEP_ALIVE, MAX_DATAGRAMS, Transport, is_unknown_datagram},
     packet::{Decoded, Plain},
 };
 
@@ -514,7 +514,7 @@ impl FlowCache {
             if !observed.is_tcp && arrival.is_unknown_datagram(direction) {
                 // State is for flows in which something was recognised.
                 let unknown = &mut cold.detail[direction.index()];
-                *unknown += 1;
+                *unknown += u32::from(observed.payload[1] as usize > KEEP_ALIVE);
                 if *unknown >= MAX_DATAGRAMS.into() {
                     hot.bits &= !state::WANTS;
                 }

@@ -17,7 +17,10 @@ const MAX_PROBED: usize = 512;
 const MAX_ATTEMPTS: u8 = 8;
 
 /// The same of datagrams: each is a whole message, so that what is not known at once hardly will be.
-pub const MAX_DATAGRAMS: u8 = 4;
+pub const MAX_DATAGRAMS: u8 = 2;
+
+/// Most octets of a datagram that only keeps a path open (RFC 5626 section 3.5.1) and says nothing of what it is used for.
+pub const KEEP_ALIVE: usize = 4;
 
 /// Most handovers of one flow: a proxy, then a proxy, then STARTTLS. Each costs memory until the next settling, and an
 /// attacker can write them back to back.
@@ -875,6 +878,7 @@ impl Session {
             }
             Probe::Yes => return Recognised::Yes,
             Probe::More if input.bytes.len() <= MAX_PROBED => return Recognised::TooEarly,
+            Probe::More | Probe::No if input.transport == Transport::Datagram && input.bytes.len() <= KEEP_ALIVE => {}
             Probe::More | Probe::No => self.attempts[input.direction.index()] += 1,
         }
         let most = if input.transport == Transport::Datagram { MAX_DATAGRAMS } else { MAX_ATTEMPTS };
