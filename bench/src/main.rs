@@ -4,7 +4,7 @@
 
 use std::{env, fs, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use weir_bench::{
     compare::{self, Settings},
@@ -205,7 +205,10 @@ fn write_trace(options: &TraceOptions) -> Result<()> {
     let flows = flows.unwrap_or(if kind == Kind::Mix { 10_000 } else { 100_000 });
     let spec = Spec { kind, flows, packets, seed };
     eprintln!("weir-bench: {}: about {} MiB", options.out.display(), spec.expected_octets() >> 20);
-    let summary = spec.write(&options.out)?;
+    // The truth stands beside it: a device has no place for that.
+    let out = options.out.display();
+    ensure!(!options.out.exists() || options.out.is_file(), "{out} is no file: the truth is written beside it");
+    let summary = spec.write(&options.out).with_context(|| format!("cannot write {out}"))?;
     println!("{:#}", summary.json());
     Ok(())
 }

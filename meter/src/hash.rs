@@ -69,8 +69,9 @@ pub fn flow_id(key: &FlowKey, first: Timestamp) -> u64 {
     (id >> 11).max(1)
 }
 
+/// Product of two numbers, its halves folded together.
 #[inline]
-fn fold(a: u64, b: u64) -> u64 {
+pub fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     #[expect(clippy::cast_possible_truncation, reason = "the two halves are folded together")]
     let folded = product as u64 ^ (product >> 64) as u64;

@@ -12,6 +12,8 @@ use weir_parsers::packet::{
     link::Network,
 };
 
+use crate::hash::fold;
+
 /// Index of the worker that a packet belongs to, below `workers`.
 #[inline]
 #[must_use]
@@ -70,14 +72,6 @@ fn of_v6(source: [u8; 16], destination: [u8; 16]) -> u64 {
         fold(high ^ 0x9e37_79b9_7f4a_7c15, low ^ 0xbf58_476d_1ce4_e5b9)
     });
     fold(a.wrapping_add(b), 0x94d0_49bb_1331_11eb)
-}
-
-#[inline]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves are folded together")]
-    let folded = product as u64 ^ (product >> 64) as u64;
-    folded
 }
 
 #[cfg(test)]
