@@ -14,7 +14,7 @@
 use std::{io, time::Duration};
 
 use weir_flow::{
-    Counters, EndReason, FlowKey, FlowRecord, Packet, RecordSink, Timestamp,
+    BATCH, Counters, EndReason, FlowKey, FlowRecord, Packet, RecordSink, Timestamp,
     app::AppRef,
     ledger::Metered,
     protocol,
@@ -42,27 +42,34 @@ const SECOND: u64 = 1_000_000_000;
 /// Entries that are asked for before the first of them is looked at: their memory takes about as long as looking at so many.
 const AHEAD: usize = 16;
 
-/// One packet on its way into the cache: what is needed of it, without the octets themselves.
+/// One packet on its way into the cache: what is needed to count it in an open record.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Observed {
-    /// The key of its flow; zero if the packet is not metered here.
+    /// The key of its flow; [`Narrow::NOBODYS`] if the packet is not metered here.
     key: Narrow,
-    ts: u64,
-    ip_octets: u64,
     place: Place,
-    interface: u32,
+    ip_octets: u64,
+    /// Control bits, if TCP.
+    flags: u16,
+    /// The packet's direction is opposite to that of `key`.
+    swapped: bool,
+    /// There is nothing for application parsers, or for the order of their stream.
+    is_bare: bool,
+}
+
+/// What more is needed of a packet that begins or ends something, or that parsers look at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Details {
+    /// The rest of its key, where that is wide.
+    wide: Wide,
     /// Sequence number, if TCP.
     sequence: u32,
     /// The payload: where it is in the captured octets, its captured octets, its octets on the wire.
     payload: [u32; 2],
     payload_octets: u32,
     vlan: u16,
-    /// Control bits, if TCP.
-    flags: u16,
     icmp_type_code: Option<u16>,
     class_of_service: u8,
-    /// The packet's direction is opposite to that of `key`.
-    swapped: bool,
     is_tcp: bool,
 }
 
@@ -70,20 +77,13 @@ impl Observed {
     /// Whether the packet is counted here.
     #[inline]
     pub fn is_metered(&self) -> bool {
-        self.key != Narrow::default()
+        self.key != Narrow::NOBODYS
     }
 
     /// Marks a packet that is not counted here.
     #[inline]
     pub fn leave_out(&mut self) {
-        self.key = Narrow::default();
-    }
-
-    /// Whether there is nothing for application parsers, or for the order of their stream.
-    #[inline]
-    fn is_bare(&self) -> bool {
-        // A snapped segment without captured payload still is a gap; a datagram is nothing.
-        self.payload[1] == 0 && (!self.is_tcp || self.payload_octets == 0)
+        self.key = Narrow::NOBODYS;
     }
 
     fn ports(&self) -> [u16; 2] {
@@ -92,15 +92,24 @@ impl Observed {
     }
 }
 
+impl Details {
+    /// Whether there is nothing for application parsers, or for the order of their stream.
+    #[inline]
+    fn is_bare(&self) -> bool {
+        // A snapped segment without captured payload still is a gap; a datagram is nothing.
+        self.payload[1] == 0 && (!self.is_tcp || self.payload_octets == 0)
+    }
+}
+
 /// A packet that is to be counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// What is needed of it.
+    /// What is needed of each.
     pub observed: &'a Observed,
-    /// The rest of its key, where that is wide.
-    pub wide: &'a Wide,
-    /// The captured octets.
-    pub data: &'a [u8],
+    /// What is needed of some.
+    pub details: &'a Details,
+    /// The packet itself.
+    pub packet: &'a Packet<'a>,
 }
 
 impl<'a> Arrival<'a> {
@@ -113,13 +122,14 @@ impl<'a> Arrival<'a> {
     }
 
     fn payload(&self) -> Payload<'a> {
-        let Observed { payload: [at, len], payload_octets, is_tcp, sequence, flags, ts, .. } = *self.observed;
+        let Details { payload: [at, len], payload_octets, is_tcp, sequence, .. } = *self.details;
+        let Packet { data, ts, .. } = *self.packet;
         Payload {
             direction: Direction::Forward,
-            bytes: self.data.get(at as usize..).and_then(|behind| behind.get(..len as usize)).unwrap_or_default(),
+            bytes: data.get(at as usize..).and_then(|behind| behind.get(..len as usize)).unwrap_or_default(),
             octets: payload_octets,
-            tcp: is_tcp.then_some((sequence, flags)),
-            ts: Timestamp::from_nanos(ts),
+            tcp: is_tcp.then_some((sequence, self.observed.flags)),
+            ts,
         }
     }
 }
@@ -138,6 +148,8 @@ pub struct FlowCache {
     config: MeterConfig,
     idle: u64,
     active: u64,
+    /// Whole units of 4.3 seconds in `active`.
+    active_units: u64,
 }
 
 /// Octets of memory that a cache for so many flows takes at most, without application state.
@@ -164,6 +176,7 @@ impl FlowCache {
             config: *config,
             idle: nanos(config.idle_timeout).max(1),
             active: nanos(config.active_timeout).max(1),
+            active_units: nanos(config.active_timeout) >> 32,
         })
     }
 
@@ -173,64 +186,90 @@ impl FlowCache {
         self.table.flows()
     }
 
-    /// Finds out where a plain packet belongs, and asks for the line of the index that says so. `wide` is written if the key
-    /// is wide.
+    /// Finds out where a plain packet belongs, and asks for the line of the index that says so.
     #[inline(always)]
-    pub fn observe_plain(&self, plain: &Plain, packet: &Packet<'_>, observed: &mut Observed, wide: &mut Wide) {
+    pub fn observe_plain(&self, plain: &Plain, observed: &mut Observed, details: &mut Details) {
+        details.sequence = plain.tcp.sequence;
+        details.payload = [plain.payload, plain.payload_octets];
+        details.payload_octets = plain.payload_octets;
+        details.vlan = plain.vlan;
+        details.icmp_type_code = None;
+        details.class_of_service = plain.class_of_service;
+        details.is_tcp = plain.protocol == protocol::TCP;
+        observed.ip_octets = plain.ip_octets.into();
+        observed.flags = plain.tcp.flags;
+        observed.is_bare = plain.payload_octets == 0;
         let vlan = if self.config.key.vlan { plain.vlan } else { 0 };
-        let (key, swapped) = self.table.narrow_plain(plain, vlan, wide);
-        let place = self.table.place(key);
-        self.table.prefetch_bucket(place);
-        *observed = Observed {
-            key,
-            ts: packet.ts.as_nanos(),
-            ip_octets: plain.ip_octets.into(),
-            place,
-            interface: packet.interface,
-            sequence: plain.tcp.sequence,
-            payload: [plain.payload, plain.payload_captured],
-            payload_octets: plain.payload_octets,
-            vlan: plain.vlan,
-            flags: plain.tcp.flags,
-            icmp_type_code: None,
-            class_of_service: plain.class_of_service,
-            swapped,
-            is_tcp: plain.protocol == protocol::TCP,
-        };
+        (observed.key, observed.swapped) = self.table.narrow_plain(plain, vlan, &mut details.wide);
+        observed.place = self.table.place(observed.key);
+        self.table.prefetch_bucket(observed.place);
     }
 
-    /// Finds out where a packet belongs, and asks for the line of the index that says so. `wide` is written if the key is
-    /// wide. The key of `decoded` is complete and in the packet's direction.
-    pub fn observe(&self, decoded: &Decoded<'_>, packet: &Packet<'_>, observed: &mut Observed, wide: &mut Wide) {
-        let (key, swapped) = self.table.narrow(&decoded.key, wide);
+    /// The same of any packet. The key of `decoded` is complete and in the packet's direction.
+    pub fn observe(&self, decoded: &Decoded<'_>, data: &[u8], observed: &mut Observed, details: &mut Details) {
+        let (key, swapped) = self.table.narrow(&decoded.key, &mut details.wide);
         let place = self.table.place(key);
         self.table.prefetch_bucket(place);
-        *observed = Observed {
-            key,
-            ts: packet.ts.as_nanos(),
-            ip_octets: decoded.ip_octets,
-            place,
-            interface: packet.interface,
+        *details = Details {
+            wide: details.wide,
             sequence: decoded.tcp.map_or(0, |tcp| tcp.sequence),
-            payload: within(packet.data, decoded.payload),
+            payload: within(data, decoded.payload),
             payload_octets: decoded.payload_octets,
             vlan: decoded.vlan,
-            flags: decoded.tcp.map_or(0, |tcp| tcp.flags & 0x0fff),
             icmp_type_code: decoded.icmp_type_code,
             class_of_service: decoded.class_of_service,
-            swapped,
             is_tcp: decoded.tcp.is_some(),
         };
+        let flags = decoded.tcp.map_or(0, |tcp| tcp.flags & 0x0fff);
+        *observed = Observed { key, place, ip_octets: decoded.ip_octets, flags, swapped, is_bare: details.is_bare() };
     }
 
-    /// The slot in which a packet's flow most likely is, whose line is asked for; [`NONE`] if it is not known yet.
-    #[inline]
-    pub fn candidate(&self, observed: &Observed) -> u32 {
-        let slot = self.table.candidate(observed.place, observed.key.is_wide());
-        if !observed.is_bare() {
-            self.table.prefetch_cold(slot);
+    /// Finds the slots in which the flows of a batch most likely are, and asks for their lines; [`NONE`] where none is known.
+    pub fn find_candidates(&self, batch: &[Observed], candidates: &mut [u32; BATCH]) {
+        let mut missed = [0; BATCH];
+        let mut misses = 0;
+        for (index, (observed, candidate)) in batch.iter().zip(&mut *candidates).enumerate() {
+            *candidate = self.table.candidate(observed.place, observed.key.is_wide());
+            if *candidate == NONE
+                && let Some(place) = missed.get_mut(misses)
+            {
+                self.table.prefetch_second_bucket(observed.place);
+                *place = index;
+                misses += 1;
+            }
         }
-        slot
+        for &index in missed.iter().take(misses) {
+            let (Some(observed), Some(candidate)) = (batch.get(index), candidates.get_mut(index)) else { continue };
+            *candidate = self.table.second_candidate(observed.place, observed.key.is_wide());
+            if *candidate == NONE && self.is_full() {
+                self.table.prefetch_oldest(observed.place);
+            }
+        }
+    }
+
+    /// Asks for what parsers need for the payload of a batch: one link of the chain after the other.
+    pub fn prefetch_for_parsers(&self, batch: &[Observed], candidates: &[u32; BATCH]) {
+        let mut wanted = [NONE; BATCH];
+        let mut wants = 0;
+        for (observed, &slot) in batch.iter().zip(candidates) {
+            let is_wanted = self.table.entry(slot).is_some_and(|entry| entry.hot.bits & state::WANTS != 0);
+            if let Some(place) = wanted.get_mut(wants) {
+                *place = slot;
+                wants += usize::from(is_wanted && !observed.is_bare);
+            }
+        }
+        let wanted = wanted.get_mut(..wants).unwrap_or_default();
+        wanted.iter().for_each(|&slot| self.table.prefetch_cold(slot));
+        for place in &mut *wanted {
+            *place = self.table.entry(*place).map_or(NONE, |entry| entry.cold.app);
+        }
+        self.prefetch_apps(wanted);
+    }
+
+    /// Whether any payload is looked at.
+    #[inline]
+    pub fn has_parsers(&self) -> bool {
+        self.config.app_flows > 0
     }
 
     /// Whether a flow has to go before another one comes.
@@ -248,27 +287,17 @@ impl FlowCache {
         }
     }
 
-    /// The application state that a packet will need; [`NONE`] if none.
-    #[inline]
-    pub fn app_of(&self, observed: &Observed, candidate: u32) -> u32 {
-        match self.table.entry(candidate) {
-            Some(entry) if !observed.is_bare() && entry.hot.bits & state::WANTS != 0 => entry.cold.app,
-            _ => NONE,
-        }
-    }
-
     /// Asks for the memory of these application states.
-    #[inline]
-    pub fn prefetch_apps(&self, apps: &[u32]) {
+    fn prefetch_apps(&self, apps: &[u32]) {
         for depth in 0..DEPTH {
             apps.iter().for_each(|&app| self.apps.prefetch(app, depth));
         }
     }
 
-    /// Tells the clock, and closes what is due.
+    /// Tells the clock, which never goes back, and closes what is due.
     #[inline]
     pub fn tick(&mut self, ts: Timestamp, counters: &mut Metered, sink: &mut dyn RecordSink) {
-        self.now = self.now.max(ts.as_nanos());
+        self.now = ts.as_nanos();
         if self.now >= self.next_second {
             self.next_second = (self.now / SECOND + 1).saturating_mul(SECOND);
             self.turn_wheel(counters, sink);
@@ -293,29 +322,35 @@ impl FlowCache {
         }
     }
 
-    /// Counts a packet. The clock must have been told its time; `candidate` is what [`Self::candidate`] gave for it, no
-    /// matter what was counted since.
+    /// Counts a packet, if it is metered here. The clock must have been told its time; `candidate` is what
+    /// [`Self::find_candidates`] gave for it, no matter what was counted since.
     #[inline(always)]
     pub fn count(&mut self, arrival: Arrival<'_>, candidate: u32, counters: &mut Metered, sink: &mut dyn RecordSink) {
-        let is_it = self.table.is_at(candidate, arrival.observed.key, arrival.wide);
-        if !(is_it && self.add_to_open(candidate, arrival.observed)) {
-            self.count_any(arrival, if is_it { candidate } else { NONE }, counters, sink);
+        if !self.add_to_open(candidate, arrival) {
+            let Arrival { observed, details, packet } = arrival;
+            self.count_any(observed, details, packet, candidate, counters, sink);
         }
     }
 
-    /// Counts one more packet of an open record, if there is nothing else to it: the way of most packets, which touches
-    /// one line of memory.
-    #[inline]
-    fn add_to_open(&mut self, slot: u32, observed: &Observed) -> bool {
-        let (now, &Observed { ts, flags, .. }) = (self.now, observed);
+    /// Counts one more packet of an open record, if it is that of the packet's flow and there is nothing else to it: the way of
+    /// most packets, which touches one line of memory.
+    #[inline(always)]
+    fn add_to_open(&mut self, slot: u32, arrival: Arrival<'_>) -> bool {
+        let Arrival { observed, details, packet } = arrival;
+        let &Observed { key, flags, .. } = observed;
+        let (now, ts) = (self.now, packet.ts.as_nanos());
+        if key.is_wide() && !self.table.is_at(slot, key, &details.wide) {
+            return false;
+        }
         let Some(Entry { hot, cold }) = self.table.entry_mut(slot) else { return false };
         let side = hot.side(observed.swapped);
-        let is_open = hot.bits & (state::SEEN << side | state::CLOSING) == state::SEEN << side
+        // A direction with packets was seen.
+        let is_open = hot.key == key
             && !matches!(hot.packets[side], 0 | u32::MAX)
-            && hot.is_surely_open(now, self.idle, self.active);
+            && hot.is_surely_open(now, self.idle, self.active_units);
         let is_usual = ts >= hot.last[side]
             && flags & (SYN | FIN | RST) == 0
-            && (hot.bits & state::WANTS == 0 || observed.is_bare());
+            && (hot.bits & state::WANTS == 0 || observed.is_bare);
         if !is_open || !is_usual || !add_octets(hot, cold, side, observed.ip_octets) {
             return false;
         }
@@ -326,12 +361,26 @@ impl FlowCache {
         true
     }
 
-    /// Counts a packet. Its flow is in `slot`, or it is not known where.
+    /// Counts a packet, whatever there is to it. What arrives is given in parts, which stay in registers up to here.
     #[inline(never)]
-    fn count_any(&mut self, arrival: Arrival<'_>, slot: u32, counters: &mut Metered, sink: &mut dyn RecordSink) {
-        let observed = arrival.observed;
+    fn count_any(
+        &mut self,
+        observed: &Observed,
+        details: &Details,
+        packet: &Packet<'_>,
+        candidate: u32,
+        counters: &mut Metered,
+        sink: &mut dyn RecordSink,
+    ) {
+        let arrival = Arrival { observed, details, packet };
         let &Observed { key, place, swapped, ip_octets, .. } = observed;
-        let mut slot = if slot == NONE { self.table.find(place, key, arrival.wide) } else { slot };
+        if !observed.is_metered() {
+            return;
+        }
+        let mut slot = candidate;
+        if !self.table.is_at(slot, key, &details.wide) {
+            slot = self.table.find(place, key, &details.wide);
+        }
         if slot != NONE && self.is_over(slot, observed.flags, counters, sink) {
             slot = NONE;
         }
@@ -341,7 +390,7 @@ impl FlowCache {
         let Some(Entry { hot, cold }) = self.table.entry_mut(slot) else { return };
         let side = hot.side(swapped);
         if hot.bits & state::SEEN << side == 0 {
-            cold.describe(side, observed);
+            cold.describe(side, details, packet.interface);
         }
         if hot.bits & state::WANTS != 0 {
             self.feed(slot, [Direction::Forward, Direction::Reverse][side], arrival, counters, sink);
@@ -351,7 +400,7 @@ impl FlowCache {
         }
         let Some(entry) = self.table.entry_mut(slot) else { return };
         let was_closing = entry.hot.bits & state::CLOSING != 0;
-        add(entry, side, observed, self.now);
+        add(entry, side, observed, packet.ts.as_nanos(), self.now);
         if !was_closing && entry.hot.bits & state::CLOSING != 0 {
             self.wheel.take_down(slot);
             let at = self.due(slot).map_or(self.now, |(at, _)| at);
@@ -396,8 +445,8 @@ impl FlowCache {
 
     /// Closes what is due of a flow that gets a packet now. True if the flow is over and the packet begins a new one.
     fn is_over(&mut self, slot: u32, flags: u16, counters: &mut Metered, sink: &mut dyn RecordSink) -> bool {
-        let (now, idle, active) = (self.now, self.idle, self.active);
-        if self.table.entry_mut(slot).is_some_and(|entry| entry.hot.is_surely_open(now, idle, active)) {
+        let (now, idle, active_units) = (self.now, self.idle, self.active_units);
+        if self.table.entry(slot).is_some_and(|entry| entry.hot.is_surely_open(now, idle, active_units)) {
             return false;
         }
         if self.close_due(slot, counters, sink).is_none() {
@@ -455,15 +504,16 @@ impl FlowCache {
     }
 
     fn enter(&mut self, arrival: Arrival<'_>, counters: &mut Metered, sink: &mut dyn RecordSink) -> u32 {
-        let &Observed { key, swapped, place, ts, flags, .. } = arrival.observed;
+        let Arrival { observed, details, packet } = arrival;
+        let &Observed { key, swapped, place, flags, .. } = observed;
         let slot = loop {
-            match self.table.insert(place, key, arrival.wide) {
+            match self.table.insert(place, key, &details.wide) {
                 Inserted::At(slot) => break slot,
                 Inserted::Full(NONE) => return NONE,
                 Inserted::Full(oldest) => self.remove(oldest, EndReason::LACK_OF_RESOURCES, counters, sink),
             }
         };
-        let [src_port, dst_port] = arrival.observed.ports();
+        let [src_port, dst_port] = observed.ports();
         let protocol = key.protocol();
         let from_responder = protocol == protocol::TCP
             && (flags & (SYN | ACK) == SYN | ACK || (flags & SYN == 0 && src_port < 1024 && dst_port >= 1024));
@@ -476,7 +526,7 @@ impl FlowCache {
             if self.config.app_flows > 0 && matches!(protocol, protocol::TCP | protocol::UDP) {
                 hot.bits |= state::WANTS;
             }
-            cold.flow_id = flow_id(&key.full(arrival.wide), Timestamp::from_nanos(ts));
+            cold.flow_id = flow_id(&key.full(&details.wide), packet.ts);
         }
         self.wheel.hang(slot, now.saturating_add(self.idle.min(self.active)));
         counters.flows_created += 1;
@@ -492,11 +542,11 @@ impl FlowCache {
         counters: &mut Metered,
         sink: &mut dyn RecordSink,
     ) {
-        let observed = arrival.observed;
+        let Arrival { observed, details, .. } = arrival;
         let Some(Entry { hot, cold }) = self.table.entry_mut(slot) else { return };
-        if observed.is_tcp && observed.flags & SYN != 0 {
+        if details.is_tcp && observed.flags & SYN != 0 {
             // SYN takes one sequence number (RFC 9293 section 3.4).
-            let first = observed.sequence.wrapping_add(1);
+            let first = details.sequence.wrapping_add(1);
             let known = cold.first_sequence()[direction.index()];
             cold.detail[direction.index()] = first;
             cold.has_detail[direction.index()] = true;
@@ -507,14 +557,14 @@ impl FlowCache {
                 fed.count(counters);
             }
         }
-        if observed.is_bare() {
+        if observed.is_bare {
             return;
         }
         if cold.app == NONE {
-            if !observed.is_tcp && arrival.is_unknown_datagram(direction) {
+            if !details.is_tcp && arrival.is_unknown_datagram(direction) {
                 // State is for flows in which something was recognised.
                 let unknown = &mut cold.detail[direction.index()];
-                *unknown += u32::from(observed.payload[1] as usize > KEEP_ALIVE);
+                *unknown += u32::from(details.payload[1] as usize > KEEP_ALIVE);
                 if *unknown >= MAX_DATAGRAMS.into() {
                     hot.bits &= !state::WANTS;
                 }
@@ -618,8 +668,8 @@ fn units_since(started: u32, now: u64) -> u64 {
 impl Hot {
     /// Whether nothing is due of a flow, as far as this line tells. False: perhaps.
     #[inline]
-    fn is_surely_open(&self, now: u64, idle: u64, active: u64) -> bool {
-        self.bits & state::CLOSING == 0 && now - self.seen < idle && units_since(self.started, now) < active >> 32
+    fn is_surely_open(&self, now: u64, idle: u64, active_units: u64) -> bool {
+        self.bits & state::CLOSING == 0 && now - self.seen < idle && units_since(self.started, now) < active_units
     }
 
     /// Index of the direction of a packet that is opposite to the key, or not.
@@ -649,11 +699,11 @@ impl Cold {
     }
 
     /// Takes down what the first packet of a direction says of it.
-    fn describe(&mut self, side: usize, observed: &Observed) {
-        self.vlan[side] = observed.vlan;
-        self.class_of_service[side] = observed.class_of_service;
-        self.interface[side] = observed.interface;
-        if let Some(type_code) = observed.icmp_type_code {
+    fn describe(&mut self, side: usize, details: &Details, interface: u32) {
+        self.vlan[side] = details.vlan;
+        self.class_of_service[side] = details.class_of_service;
+        self.interface[side] = interface;
+        if let Some(type_code) = details.icmp_type_code {
             self.detail[side] = type_code.into();
             self.has_detail[side] = true;
         }
@@ -688,9 +738,9 @@ fn add_octets(hot: &mut Hot, cold: &mut Cold, side: usize, octets: u64) -> bool 
 }
 
 /// Adds a packet to an entry that has room for it.
-fn add(entry: &mut Entry, side: usize, observed: &Observed, now: u64) {
+fn add(entry: &mut Entry, side: usize, observed: &Observed, ts: u64, now: u64) {
     let Entry { hot, cold } = entry;
-    let &Observed { ts, flags, ip_octets, .. } = observed;
+    let &Observed { flags, ip_octets, .. } = observed;
     if hot.packets == [0, 0] {
         cold.started = now;
         hot.started = upper_half(now);

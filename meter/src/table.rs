@@ -54,6 +54,15 @@ impl Bucket {
         found
     }
 
+    /// The slot of the first pair with this tag; [`NONE`] if there is none.
+    #[inline]
+    fn candidate(&self, tag: u16) -> u32 {
+        match self.matches(tag) {
+            0 => NONE,
+            found => self.slots.get(found.trailing_zeros() as usize).copied().unwrap_or(NONE),
+        }
+    }
+
     fn put(&mut self, tag: u16, slot: u32) -> bool {
         let Some(way) = self.tags.iter().position(|of| *of == 0) else { return false };
         self.tags[way] = tag;
@@ -83,6 +92,9 @@ pub struct Narrow {
 }
 
 impl Narrow {
+    /// A key that no flow has, and no free entry either.
+    pub const NOBODYS: Self = Self { ends: u64::MAX, rest: 0 };
+
     const V4: u64 = 1;
     const V6: u64 = 2;
     const WIDE: u64 = 4;
@@ -92,17 +104,19 @@ impl Narrow {
     #[inline(always)]
     pub fn plain(plain: &Plain, vlan: u16, seed: &Seed, wide: &mut Wide) -> (Self, bool) {
         let others = u64::from(vlan) << 16 | u64::from(plain.protocol) << 8;
-        let [src_port, dst_port] = plain.ports.map(u64::from);
         match plain.addresses {
-            Addresses::V4(addresses) => {
-                let [src, dst] = addresses.map(u64::from);
-                let [src, dst] = [src << 16 | src_port, dst << 16 | dst_port];
-                // Not by a branch, which nobody could foresee.
-                let [low, high] = [src.min(dst), src.max(dst)];
-                let ends = (low >> 16) << 32 | high >> 16;
-                (Self { ends, rest: low << 48 | (high & 0xffff) << 32 | others | Self::V4 }, dst < src)
+            Addresses::V4(ends) => {
+                // Address and port decide together. Not by a branch, which nobody could foresee.
+                let ports = plain.ports;
+                let [turned, turned_ports] = [ends.rotate_left(32), ports.rotate_left(16).into()];
+                // Addresses decide, then ports. Not by a branch, which nobody could foresee.
+                let order = |ends: u64, ports: u64| u128::from(ends) << 64 | u128::from(ports);
+                let swapped = order(turned, turned_ports) < order(ends, ports.into());
+                let (ends, ports) = if swapped { (turned, turned_ports) } else { (ends, ports.into()) };
+                (Self { ends, rest: ports << 32 | others | Self::V4 }, swapped)
             }
             Addresses::V6([src, dst]) => {
+                let [src_port, dst_port] = [plain.ports >> 16, plain.ports & 0xffff].map(u64::from);
                 let swapped = (dst, dst_port) < (src, src_port);
                 let (ends, [low, high]) =
                     if swapped { ([dst, src], [dst_port, src_port]) } else { ([src, dst], [src_port, dst_port]) };
@@ -279,11 +293,18 @@ pub mod state {
     pub const WANTS: u32 = 1 << 30;
 }
 
-/// Where a key is, or would go.
+/// Where a key is, or would go: its hash, from which both buckets and the tag are made.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Place {
-    buckets: [u32; 2],
-    tag: u16,
+pub struct Place(u64);
+
+impl Place {
+    /// It is of the bits that do not count for the first bucket.
+    #[inline]
+    fn tag(self) -> u16 {
+        #[expect(clippy::cast_possible_truncation, reason = "part of a hash")]
+        let tag = (self.0 >> 32) as u16 | 1;
+        tag
+    }
 }
 
 /// What became of an insertion.
@@ -359,49 +380,76 @@ impl FlowTable {
     #[inline]
     #[must_use]
     pub fn place(&self, key: Narrow) -> Place {
-        let hash = self.seed.hash(key);
-        let buckets = self.buckets.len() as u64;
-        // The upper half of each product is below the number of buckets, which is below 2^32. The tag is of the bits that do
-        // not count for the first bucket.
-        let [first, second] = [hash & 0xffff_ffff, hash >> 32].map(|half| ((half * buckets) >> 32) as u32);
-        #[expect(clippy::cast_possible_truncation, reason = "part of a hash")]
-        let tag = (hash >> 32) as u16 | 1;
-        Place { buckets: [first, second], tag }
+        Place(self.seed.hash(key))
+    }
+
+    /// The index of the bucket that half of a hash, below 2^32, stands for: below the number of buckets, which is below 2^32.
+    #[inline]
+    fn bucket_of(&self, half: u64) -> usize {
+        ((half * self.buckets.len() as u64) >> 32) as usize
+    }
+
+    #[inline]
+    fn first_bucket(&self, place: Place) -> usize {
+        self.bucket_of(place.0 & 0xffff_ffff)
+    }
+
+    #[inline]
+    fn second_bucket(&self, place: Place) -> usize {
+        self.bucket_of(place.0 >> 32)
+    }
+
+    #[inline]
+    fn buckets_of(&self, place: Place) -> [usize; 2] {
+        [self.first_bucket(place), self.second_bucket(place)]
     }
 
     /// Asks for the first line that a look-up needs.
     #[inline]
     pub fn prefetch_bucket(&self, place: Place) {
-        if let Some(bucket) = self.buckets.get(place.buckets[0] as usize) {
+        if let Some(bucket) = self.buckets.get(self.first_bucket(place)) {
             prefetch(bucket);
         }
     }
 
-    /// The slot that a key is in, most likely; its line is asked for. [`NONE`] if it is in the second bucket or nowhere: then
-    /// that bucket is asked for.
+    /// The slot that a key is in, most likely, by its first bucket; [`NONE`] if that does not know it. The line is asked for.
     #[inline]
     #[must_use]
     pub fn candidate(&self, place: Place, is_wide: bool) -> u32 {
-        let [first, second] = place.buckets;
-        let Some(bucket) = self.buckets.get(first as usize) else { return NONE };
-        let found = bucket.matches(place.tag);
-        if found == 0 {
-            if let Some(bucket) = self.buckets.get(second as usize) {
-                prefetch(bucket);
-            }
-            if self.is_full() {
-                self.prefetch_all(bucket);
-            }
-            return NONE;
+        self.candidate_in(self.first_bucket(place), place, is_wide)
+    }
+
+    /// The same by its second bucket.
+    #[inline]
+    #[must_use]
+    pub fn second_candidate(&self, place: Place, is_wide: bool) -> u32 {
+        self.candidate_in(self.second_bucket(place), place, is_wide)
+    }
+
+    #[inline(always)]
+    fn candidate_in(&self, bucket: usize, place: Place, is_wide: bool) -> u32 {
+        let slot = self.buckets.get(bucket).map_or(NONE, |bucket| bucket.candidate(place.tag()));
+        self.prefetch_slot(slot, is_wide);
+        slot
+    }
+
+    /// Asks for the second line of the index that a look-up needs.
+    #[inline]
+    pub fn prefetch_second_bucket(&self, place: Place) {
+        if let Some(bucket) = self.buckets.get(self.second_bucket(place)) {
+            prefetch(bucket);
         }
-        let slot = bucket.slots.get(found.trailing_zeros() as usize).copied().unwrap_or(NONE);
+    }
+
+    /// Asks for the line of an entry that every packet needs, and for the rest of its key.
+    #[inline]
+    fn prefetch_slot(&self, slot: u32, is_wide: bool) {
         if let Some(entry) = self.entries.get(slot as usize) {
             prefetch(&entry.hot);
         }
         if is_wide && let Some(wide) = self.wide.get(slot as usize) {
             prefetch(wide);
         }
-        slot
     }
 
     /// Whether a flow has to go before another one comes.
@@ -411,9 +459,9 @@ impl FlowTable {
         self.flows() >= self.capacity
     }
 
-    /// Asks for the entries of a bucket, of which one will have to go.
-    #[inline(never)]
-    fn prefetch_all(&self, bucket: &Bucket) {
+    /// Asks for the entries of the first bucket of a key, of which one will have to go.
+    pub fn prefetch_oldest(&self, place: Place) {
+        let Some(bucket) = self.buckets.get(self.first_bucket(place)) else { return };
         for entry in bucket.slots.iter().filter_map(|&slot| self.entries.get(slot as usize)) {
             prefetch(&entry.hot);
         }
@@ -430,11 +478,14 @@ impl FlowTable {
     /// The slot of a key; [`NONE`] if it is not in the table.
     #[must_use]
     pub fn find(&self, place: Place, key: Narrow, wide: &Wide) -> u32 {
-        for bucket in place.buckets.iter().filter_map(|&b| self.buckets.get(b as usize)) {
-            for (tag, &slot) in bucket.tags.iter().zip(&bucket.slots) {
-                if *tag == place.tag && self.is_at(slot, key, wide) {
+        for bucket in self.buckets_of(place).into_iter().filter_map(|b| self.buckets.get(b)) {
+            let mut found = bucket.matches(place.tag());
+            while found != 0 {
+                let slot = bucket.slots.get(found.trailing_zeros() as usize).copied().unwrap_or(NONE);
+                if self.is_at(slot, key, wide) {
                     return slot;
                 }
+                found &= found - 1;
             }
         }
         NONE
@@ -450,8 +501,8 @@ impl FlowTable {
             self.used += 1;
             self.used - 1
         });
-        if let Some(bucket) = self.buckets.get_mut(bucket as usize) {
-            bucket.put(place.tag, slot);
+        if let Some(bucket) = self.buckets.get_mut(bucket) {
+            bucket.put(place.tag(), slot);
         }
         if let Some(entry) = self.entries.get_mut(slot as usize) {
             *entry = Entry { hot: Hot { key, ..Hot::default() }, cold: Cold { app: NONE, ..Cold::default() } };
@@ -465,9 +516,9 @@ impl FlowTable {
     }
 
     /// A bucket of a place that has room, after a key was moved out if need be; `None` if that is not enough.
-    fn make_room(&mut self, place: Place) -> Option<u32> {
-        let [first, second] = place.buckets;
-        let used = |bucket: u32| self.buckets.get(bucket as usize).map_or(WAYS, Bucket::used);
+    fn make_room(&mut self, place: Place) -> Option<usize> {
+        let [first, second] = self.buckets_of(place);
+        let used = |bucket: usize| self.buckets.get(bucket).map_or(WAYS, Bucket::used);
         let in_first = used(first);
         if in_first < NEARLY_FULL {
             return Some(first);
@@ -476,17 +527,17 @@ impl FlowTable {
         if in_first.min(in_second) < WAYS {
             return Some(if in_second < in_first { second } else { first });
         }
-        let (bucket, moved, to) = place.buckets.into_iter().find_map(|bucket| {
-            let slots = self.buckets.get(bucket as usize)?.slots;
+        let (bucket, moved, to) = [first, second].into_iter().find_map(|bucket| {
+            let slots = self.buckets.get(bucket)?.slots;
             slots.into_iter().find_map(|slot| {
                 let moved = self.place(self.entries.get(slot as usize)?.hot.key);
-                let to = moved.buckets.into_iter().find(|to| *to != bucket && used(*to) < WAYS)?;
-                Some((bucket, (moved.tag, slot), to))
+                let to = self.buckets_of(moved).into_iter().find(|to| *to != bucket && used(*to) < WAYS)?;
+                Some((bucket, (moved.tag(), slot), to))
             })
         })?;
         let (tag, slot) = moved;
-        self.buckets.get_mut(bucket as usize)?.take(tag, slot);
-        self.buckets.get_mut(to as usize)?.put(tag, slot);
+        self.buckets.get_mut(bucket)?.take(tag, slot);
+        self.buckets.get_mut(to)?.put(tag, slot);
         Some(bucket)
     }
 
@@ -510,8 +561,8 @@ impl FlowTable {
         let Some(entry) = self.entries.get_mut(slot as usize) else { return };
         let key = std::mem::take(&mut entry.hot.key);
         let place = self.place(key);
-        for bucket in place.buckets {
-            if self.buckets.get_mut(bucket as usize).is_some_and(|bucket| bucket.take(place.tag, slot)) {
+        for bucket in self.buckets_of(place) {
+            if self.buckets.get_mut(bucket).is_some_and(|bucket| bucket.take(place.tag(), slot)) {
                 self.free.push(slot);
                 return;
             }
@@ -563,9 +614,9 @@ impl FlowTable {
     /// The slot that had no packet for longest in the bucket of a key, or else in the next bucket that has any.
     #[must_use]
     pub fn oldest_near(&self, place: Place) -> u32 {
-        let [first, second] = place.buckets;
-        let behind = (first as usize..).take(self.buckets.len()).map(|bucket| bucket % self.buckets.len());
-        let mut buckets = [first as usize, second as usize].into_iter().chain(behind);
+        let [first, second] = self.buckets_of(place);
+        let behind = (first..).take(self.buckets.len()).map(|bucket| bucket % self.buckets.len());
+        let mut buckets = [first, second].into_iter().chain(behind);
         buckets.find_map(|bucket| self.oldest_in(self.buckets.get(bucket)?)).unwrap_or(NONE)
     }
 
@@ -592,7 +643,10 @@ mod tests {
         let mut wide = Wide::default();
         let (narrow, _) = table.narrow(key, &mut wide);
         let place = table.place(narrow);
-        let candidate = table.candidate(place, narrow.is_wide());
+        let candidate = match table.candidate(place, narrow.is_wide()) {
+            NONE => table.second_candidate(place, narrow.is_wide()),
+            candidate => candidate,
+        };
         let found = table.find(place, narrow, &wide);
         assert!(candidate == found || !table.is_at(candidate, narrow, &wide));
         found

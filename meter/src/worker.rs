@@ -11,10 +11,10 @@ use weir_parsers::packet::{Decoded, Fragment, Plain, decode};
 
 use crate::{
     KeyFields, MeterConfig,
-    cache::{Arrival, FlowCache, Observed},
+    cache::{Arrival, Details, FlowCache, Observed},
     fragments::FragmentPorts,
     hash::Seed,
-    table::{NONE, Wide},
+    table::NONE,
 };
 
 /// How much of a source a worker takes.
@@ -38,13 +38,13 @@ pub struct Worker<S> {
     now: Timestamp,
     /// The batch on its way into the cache.
     observed: Box<[Observed; BATCH]>,
-    /// What of their keys does not fit there.
-    wide: Box<[Wide; BATCH]>,
+    /// What is needed of some of them only.
+    details: Box<[Details; BATCH]>,
     sink: S,
 }
 
 /// Octets of memory that a worker takes whatever its share of flows.
-pub const FIXED_OCTETS: usize = FragmentPorts::OCTETS + BATCH * (size_of::<Observed>() + size_of::<Wide>()) + 8192;
+pub const FIXED_OCTETS: usize = FragmentPorts::OCTETS + BATCH * (size_of::<Observed>() + size_of::<Details>()) + 8192;
 
 /// Memory that a worker held. To drop it takes a while, since parsers hold many small pieces; a program that ends now may
 /// forget it, and the system takes it back at once.
@@ -79,7 +79,7 @@ impl<S: RecordSink> Worker<S> {
             ledger: Ledger::default(),
             now: Timestamp::ZERO,
             observed: Box::new([Observed::default(); BATCH]),
-            wide: Box::new([Wide::default(); BATCH]),
+            details: Box::new([Details::default(); BATCH]),
             sink,
         })
     }
@@ -130,63 +130,56 @@ impl<S: RecordSink> Worker<S> {
     /// way, the others are worked on.
     #[inline(always)]
     fn batch(&mut self, batch: &[Packet<'_>], clock_at: impl Fn(usize, &Packet<'_>) -> Timestamp) {
-        let Self { cache, intake, ledger, now, observed, wide, sink } = self;
+        let Self { cache, intake, ledger, now, observed, details, sink } = self;
+        let (Some(observed), Some(details)) = (observed.get_mut(..batch.len()), details.get_mut(..batch.len())) else {
+            return;
+        };
         // Decode and hash; asks for the lines of the index.
         let mut clock = *now;
         let mut plain_octets = [0, 0];
-        let mut plain_packets = 0;
-        for (index, ((packet, observed), wide)) in batch.iter().zip(&mut **observed).zip(&mut **wide).enumerate() {
+        let mut others = 0;
+        for (index, ((packet, observed), details)) in batch.iter().zip(&mut *observed).zip(&mut *details).enumerate() {
             clock = clock.max(clock_at(index, packet));
-            match Plain::read(packet) {
-                Some(plain) if intake.takes_plain && packet.wire_octets as usize == packet.data.len() => {
-                    plain_packets += 1;
+            match Plain::untagged_v4(packet) {
+                Some(plain) if intake.takes_plain => {
                     plain_octets[0] += u64::from(packet.wire_octets);
                     plain_octets[1] += u64::from(plain.ip_octets);
-                    cache.observe_plain(&plain, packet, observed, wide);
+                    cache.observe_plain(&plain, observed, details);
                 }
-                _ => match intake.decode(packet, clock, ledger) {
-                    Some(decoded) => cache.observe(&decoded, packet, observed, wide),
-                    None => observed.leave_out(),
-                },
+                _ => {
+                    others += 1;
+                    intake.observe(packet, clock, cache, (observed, details), ledger);
+                }
             }
         }
         let metered = &mut ledger.metered;
+        let plain_packets = batch.len() as u64 - others;
         metered.delivered_packets += plain_packets;
         metered.metered_packets += plain_packets;
         metered.delivered_octets += plain_octets[0];
         metered.metered_octets += plain_octets[1];
         // Look into the index; asks for the entries.
         let mut candidates = [NONE; BATCH];
-        for (candidate, observed) in candidates.iter_mut().zip(&**observed).take(batch.len()) {
-            *candidate = cache.candidate(observed);
-        }
+        cache.find_candidates(observed, &mut candidates);
         // Where there is no room for new flows, ask for those that have to go.
         if cache.is_full() {
-            for (observed, candidate) in observed.iter().zip(candidates).take(batch.len()) {
+            for (observed, candidate) in observed.iter().zip(candidates) {
                 cache.prefetch_oldest(observed, candidate);
             }
         }
-        // Where there is payload to be read, ask for what its parser needs, one link of the chain after the other.
-        let mut apps = [NONE; BATCH];
-        let mut reading = 0;
-        for (observed, candidate) in observed.iter().zip(candidates).take(batch.len()) {
-            if let Some(place) = apps.get_mut(reading) {
-                *place = cache.app_of(observed, candidate);
-                reading += usize::from(*place != NONE);
-            }
+        if cache.has_parsers() {
+            cache.prefetch_for_parsers(observed, &candidates);
         }
-        cache.prefetch_apps(apps.get(..reading).unwrap_or_default());
         // Count.
-        let packets = batch.iter().zip(&**observed).zip(&**wide).zip(candidates);
-        for (index, (((packet, observed), wide), candidate)) in packets.enumerate() {
+        for (index, (((packet, observed), details), &candidate)) in
+            batch.iter().zip(&*observed).zip(&*details).zip(&candidates).enumerate()
+        {
             let clock = clock_at(index, packet);
             if clock > *now {
                 *now = clock;
                 cache.tick(clock, &mut ledger.metered, sink);
             }
-            if observed.is_metered() {
-                cache.count(Arrival { observed, wide, data: packet.data }, candidate, &mut ledger.metered, sink);
-            }
+            cache.count(Arrival { observed, details, packet }, candidate, &mut ledger.metered, sink);
         }
     }
 
@@ -204,12 +197,36 @@ impl<S: RecordSink> Worker<S> {
 }
 
 impl Intake {
+    /// Prepares a packet that is not one of the most usual kind. `now` is the clock.
+    #[inline(never)]
+    fn observe(
+        &mut self,
+        packet: &Packet<'_>,
+        now: Timestamp,
+        cache: &FlowCache,
+        (observed, details): (&mut Observed, &mut Details),
+        ledger: &mut Ledger,
+    ) {
+        let metered = &mut ledger.metered;
+        metered.delivered_packets += 1;
+        metered.delivered_octets += u64::from(packet.wire_octets);
+        if self.takes_plain
+            && let Some(plain) = Plain::tagged_or_v6(packet)
+        {
+            metered.metered_packets += 1;
+            metered.metered_octets += u64::from(plain.ip_octets);
+            return cache.observe_plain(&plain, observed, details);
+        }
+        match self.decode(packet, now, ledger) {
+            Some(decoded) => cache.observe(&decoded, packet.data, observed, details),
+            None => observed.leave_out(),
+        }
+    }
+
     /// Decodes a packet; what cannot be metered is counted by reason. `now` is the clock.
     #[inline(never)]
     fn decode<'a>(&mut self, packet: &Packet<'a>, now: Timestamp, ledger: &mut Ledger) -> Option<Decoded<'a>> {
         let metered = &mut ledger.metered;
-        metered.delivered_packets += 1;
-        metered.delivered_octets += u64::from(packet.wire_octets);
         let mut decoded = match decode(packet) {
             Ok(decoded) => decoded,
             Err(ignore) => {
