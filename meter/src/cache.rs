@@ -225,7 +225,7 @@ impl FlowCache {
     }
 
     /// Finds the slots in which the flows of a batch most likely are, and asks for their lines; [`NONE`] where none is known.
-    pub fn find_candidates(&self, batch: &[Observed], candidates: &mut [u32; BATCH]) {
+    pub fn find_candidates(&self, batch: &[Observed], candidates: &mut [u32]) {
         let mut missed = [0; BATCH];
         let mut misses = 0;
         for (index, (observed, candidate)) in batch.iter().zip(&mut *candidates).enumerate() {
@@ -247,23 +247,27 @@ impl FlowCache {
         }
     }
 
+    /// Asks for the second lines of entries that will be needed for a batch: where a direction begins, or parsers may want the
+    /// payload.
+    pub fn prefetch_beginnings(&self, candidates: &[u32]) {
+        const BOTH: u32 = state::SEEN | state::SEEN << 1;
+        for &slot in candidates {
+            self.table.prefetch_either(slot, |hot| hot.bits & (BOTH | state::WANTS) != BOTH);
+        }
+    }
+
     /// Asks for what parsers need for the payload of a batch: one link of the chain after the other.
-    pub fn prefetch_for_parsers(&self, batch: &[Observed], candidates: &[u32; BATCH]) {
-        let mut wanted = [NONE; BATCH];
-        let mut wants = 0;
-        for (observed, &slot) in batch.iter().zip(candidates) {
-            let is_wanted = self.table.entry(slot).is_some_and(|entry| entry.hot.bits & state::WANTS != 0);
-            if let Some(place) = wanted.get_mut(wants) {
-                *place = slot;
-                wants += usize::from(is_wanted && !observed.is_bare);
+    pub fn prefetch_for_parsers(&self, batch: &[Observed], candidates: &[u32]) {
+        let mut apps = [NONE; BATCH];
+        let mut wanted = 0;
+        for (_, &slot) in batch.iter().zip(candidates).filter(|(observed, _)| !observed.is_bare) {
+            let (Some(entry), Some(place)) = (self.table.entry(slot), apps.get_mut(wanted)) else { continue };
+            if entry.hot.bits & state::WANTS != 0 {
+                *place = entry.cold.app;
+                wanted += usize::from(*place != NONE);
             }
         }
-        let wanted = wanted.get_mut(..wants).unwrap_or_default();
-        wanted.iter().for_each(|&slot| self.table.prefetch_cold(slot));
-        for place in &mut *wanted {
-            *place = self.table.entry(*place).map_or(NONE, |entry| entry.cold.app);
-        }
-        self.prefetch_apps(wanted);
+        self.prefetch_apps(apps.get(..wanted).unwrap_or_default());
     }
 
     /// Whether any payload is looked at.

@@ -110,8 +110,9 @@ pub fn prefetch_range(range: &Range<*const u8>) {
     }
 }
 
+/// Asks for the cache line of a place in memory; of any place, since nothing is read that the program sees.
 #[inline]
-fn prefetch_line(place: *const u8) {
+pub fn prefetch_line(place: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing that the program sees, and faults at no address.
     unsafe {

@@ -18,7 +18,7 @@ use weir_parsers::packet::{Addresses, Plain};
 
 use crate::{
     hash::Seed,
-    memory::{Array, prefetch},
+    memory::{Array, prefetch, prefetch_line},
 };
 
 /// Pairs in a bucket: as many as fit into a cache line.
@@ -574,6 +574,16 @@ impl FlowTable {
     pub fn prefetch_cold(&self, slot: u32) {
         if let Some(entry) = self.entries.get(slot as usize) {
             prefetch(&entry.cold);
+        }
+    }
+
+    /// Asks for the second line of an entry, whose first one is here, or else for nothing.
+    #[inline]
+    pub fn prefetch_either(&self, slot: u32, needs_cold: impl FnOnce(&Hot) -> bool) {
+        if let Some(entry) = self.entries.get(slot as usize) {
+            // Not by a branch, which nobody could foresee: to ask for what is here costs nothing.
+            let (hot, cold) = (std::ptr::from_ref(&entry.hot).cast(), std::ptr::from_ref(&entry.cold).cast());
+            prefetch_line(if needs_cold(&entry.hot) { cold } else { hot });
         }
     }
 

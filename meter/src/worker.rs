@@ -160,19 +160,21 @@ impl<S: RecordSink> Worker<S> {
         metered.metered_octets += plain_octets[1];
         // Look into the index; asks for the entries.
         let mut candidates = [NONE; BATCH];
-        cache.find_candidates(observed, &mut candidates);
+        let candidates = candidates.get_mut(..batch.len()).unwrap_or_default();
+        cache.find_candidates(observed, candidates);
         // Where there is no room for new flows, ask for those that have to go.
         if cache.is_full() {
-            for (observed, candidate) in observed.iter().zip(candidates) {
+            for (observed, &candidate) in observed.iter().zip(&*candidates) {
                 cache.prefetch_oldest(observed, candidate);
             }
         }
+        cache.prefetch_beginnings(candidates);
         if cache.has_parsers() {
-            cache.prefetch_for_parsers(observed, &candidates);
+            cache.prefetch_for_parsers(observed, candidates);
         }
         // Count.
         for (index, (((packet, observed), details), &candidate)) in
-            batch.iter().zip(&*observed).zip(&*details).zip(&candidates).enumerate()
+            batch.iter().zip(&*observed).zip(&*details).zip(&*candidates).enumerate()
         {
             let clock = clock_at(index, packet);
             if clock > *now {
