@@ -88,7 +88,7 @@ impl<const BIG: bool> Pcap<BIG> {
 
 impl<const BIG: bool> Records for Pcap<BIG> {
     #[inline]
-    fn read<'a>(&mut self, bytes: &'a [u8]) -> Record<'a> {
+    fn read<'a>(&mut self, bytes: &'a [u8], place: &mut Packet<'a>) -> Record {
         let header_octets = self.record_header_octets;
         let header = bytes.first_chunk::<16>().map(|header| header.as_chunks::<4>());
         let (Some(([secs, fraction, first, second], _)), Some(behind)) = (header, bytes.get(header_octets..)) else {
@@ -108,7 +108,7 @@ impl<const BIG: bool> Records for Pcap<BIG> {
         };
         // Cannot overflow: 2^32 * 10^9 + 2^32 * 10^3 < 2^63. A fraction of more than a second is added as it stands.
         let nanos = u64::from(secs) * 1_000_000_000 + u64::from(fraction) * self.nanos_per_fraction;
-        let packet = Packet {
+        *place = Packet {
             data,
             // Some writers put the captured length, or zero, where they do not know.
             wire_octets: wire.max(captured),
@@ -116,7 +116,7 @@ impl<const BIG: bool> Records for Pcap<BIG> {
             interface: 0,
             link: self.link,
         };
-        Record::Packet { packet, octets: header_octets + data.len() }
+        Record::Packet { octets: header_octets + data.len() }
     }
 }
 

@@ -238,8 +238,8 @@ impl Pcapng {
 }
 
 impl Records for Pcapng {
-    fn read<'a>(&mut self, bytes: &'a [u8]) -> Record<'a> {
-        const SHORT: Record<'static> = Record::Short { octets: FRAME_OCTETS, part: "block" };
+    fn read<'a>(&mut self, bytes: &'a [u8], place: &mut Packet<'a>) -> Record {
+        const SHORT: Record = Record::Short { octets: FRAME_OCTETS, part: "block" };
         let Some(&[k0, k1, k2, k3, t0, t1, t2, t3, m0, m1, m2, m3]) = bytes.first_chunk() else { return SHORT };
         let kind = [k0, k1, k2, k3];
         let order = if kind == MAGIC {
@@ -273,7 +273,8 @@ impl Records for Pcapng {
         match self.block(kind, order, body) {
             Ok(Some(packet)) => {
                 self.latest = packet.ts;
-                Record::Packet { packet, octets }
+                *place = packet;
+                Record::Packet { octets }
             }
             Ok(None) => Record::Other { octets },
             Err(what) => Record::Damaged(what),

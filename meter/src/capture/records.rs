@@ -9,18 +9,18 @@ use super::window::Window;
 
 /// A reader of the records of one file format.
 pub(super) trait Records {
-    /// Looks at the record that begins at the first of `bytes`.
+    /// Looks at the record that begins at the first of `bytes`. A packet is written to `place`.
     ///
     /// `bytes` may end anywhere. The reader keeps what a record says about later ones only when it gives
     /// [`Record::Other`] or [`Record::Packet`], after which it is called with the octets behind it.
-    fn read<'a>(&mut self, bytes: &'a [u8]) -> Record<'a>;
+    fn read<'a>(&mut self, bytes: &'a [u8], place: &mut Packet<'a>) -> Record;
 }
 
 /// What stands at the start of a window.
 #[derive(Debug)]
-pub(super) enum Record<'a> {
-    /// A packet; the record has `octets`.
-    Packet { packet: Packet<'a>, octets: usize },
+pub(super) enum Record {
+    /// A packet, in the place given; the record has `octets`.
+    Packet { octets: usize },
     /// A record of `octets` that is not a packet.
     Other { octets: usize },
     /// The record, or the part of it named so, has `octets`, and the window fewer.
@@ -113,9 +113,8 @@ fn walk<R: Records>(records: &mut R, bytes: &[u8], mut visit: impl FnMut(&[Packe
         let mut stop = None;
         let mut packets = 0;
         while let Some(place) = batch.get_mut(packets) {
-            match records.read(rest) {
-                Record::Packet { packet, octets } => {
-                    *place = packet;
+            match records.read(rest, place) {
+                Record::Packet { octets } => {
                     packets += 1;
                     rest = rest.get(octets..).unwrap_or_default();
                 }
