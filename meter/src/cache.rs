@@ -843,17 +843,8 @@ impl Closer<'_> {
             app,
             ..FlowRecord::default()
         };
-        let back = FlowRecord {
-            key: record.key.reversed(),
-            forward: record.reverse,
-            reverse: Counters::default(),
-            vlan: cold.vlan[responder],
-            class_of_service: cold.class_of_service[responder],
-            ingress_interface: cold.interface[responder],
-            icmp_type_code: icmp_type_code(responder),
-            app: None,
-            ..record
-        };
+        let responders = (cold.vlan[responder], cold.class_of_service[responder], cold.interface[responder]);
+        let responders_type_code = icmp_type_code(responder);
         // What is counted from now on is the next record's.
         hot.packets = [0, 0];
         hot.octets = [0, 0];
@@ -866,6 +857,18 @@ impl Closer<'_> {
             self.emit(&record);
             return;
         }
+        let (vlan, class_of_service, ingress_interface) = responders;
+        let back = FlowRecord {
+            key: record.key.reversed(),
+            forward: record.reverse,
+            reverse: Counters::default(),
+            vlan,
+            class_of_service,
+            ingress_interface,
+            icmp_type_code: responders_type_code,
+            app: None,
+            ..record
+        };
         if record.forward.packets > 0 || app.is_some() {
             self.emit(&FlowRecord { reverse: Counters::default(), ..record });
         }
