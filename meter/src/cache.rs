@@ -643,10 +643,11 @@ impl FlowCache {
     /// Closes the records of a flow that is over, and gives back its application state.
     fn close_all(&mut self, slot: u32, reason: EndReason, counters: &mut Metered, sink: &mut dyn RecordSink) {
         let Some(Entry { hot, cold }) = self.table.entry_mut(slot) else { return };
-        let (index, seen) = (std::mem::replace(&mut cold.app, NONE), Timestamp::from_nanos(hot.seen));
+        let index = std::mem::replace(&mut cold.app, NONE);
+        let [forward, reverse] = hot.last.map(Timestamp::from_nanos);
         let (config, table) = (&self.config, &mut self.table);
         let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
-        if let Some(fed) = self.apps.feed_rest(index, seen) {
+        if let Some(fed) = self.apps.feed_rest(index, forward.max(reverse)) {
             fed.count(closer.counters);
         }
         // The first transaction has the packets, and is the last record if no other follows.
