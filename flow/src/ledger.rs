@@ -79,6 +79,12 @@ counters! {
         pub fragments_without_ports,
         #[doc = "metered packets of which the capture holds less than was on the wire"]
         pub snapped_packets,
+        #[doc = "packets dated more than ten seconds ahead of the clock, which did not go with them since those after them did not"]
+        pub packets_dated_ahead,
+        #[doc = "times that the clock went ahead by more than ten seconds at once: nothing was captured meanwhile, or it was set"]
+        pub clock_steps_forward,
+        #[doc = "times that the clock went back by more than ten seconds, since all packets were dated so for ten seconds"]
+        pub clock_steps_back,
         #[doc = "flows that were entered into the cache"]
         pub flows_created,
         #[doc = "records handed to the sink; in uniflow mode one for each direction that has packets"]

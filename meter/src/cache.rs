@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Hot path. The flow cache of one worker: counts packets in flows, and closes records.
 //!
-//! The cache has a clock: the latest timestamp that it was told. It never goes back, so a packet out of order ages
-//! nothing. A record is due at the earlier of (last packet + idle timeout) and (begin of the record + active timeout); that
+//! The cache has a clock, which it is told (see [`Clock`](crate::clock::Clock)). It never goes back, so a packet out of order
+//! ages nothing. A record is due at the earlier of (last packet + idle timeout) and (begin of the record + active timeout); that
 //! is checked when a packet comes for its flow, and by a wheel otherwise, so what is in a record does not depend on when the
 //! wheel turns. A TCP flow that has ended (FIN in both directions that were seen, or RST) waits [`CLOSE_WAIT`] for
 //! stragglers; a SYN in that time begins a new flow.

@@ -28,7 +28,7 @@ struct Descriptor {
     captured: u32,
     wire_octets: u32,
     interface: u32,
-    /// Nanoseconds by which the packet is behind the clock: the time of the latest packet so far, of all workers.
+    /// Nanoseconds by which the packet is behind the clock of all packets.
     behind: u32,
     link: LinkType,
 }
@@ -39,7 +39,7 @@ const _: () = assert!(size_of::<Descriptor>() == 32, "two in a cache line");
 #[derive(Debug)]
 pub struct Batch {
     packets: Vec<Descriptor>,
-    /// The clock at packets that are behind by four seconds and more.
+    /// The clock at packets that are behind by four seconds and more, or ahead of it.
     late: Vec<Timestamp>,
     /// The clock when the batch was handed over.
     clock: Timestamp,
@@ -73,9 +73,8 @@ impl Batch {
         self.packets.is_empty() || (is_in_reach && self.packets.len() < MAX_PACKETS)
     }
 
-    /// Adds a packet, which lies in `shared` if there is such. `clock` is the time of the latest packet so far, this one
-    /// included.
-    #[inline]
+    /// Adds a packet, which lies in `shared` if there is such; `clock` is what the clock says at it.
+    #[inline(always)]
     pub fn add(&mut self, packet: &Packet<'_>, shared: Option<&SharedOctets>, clock: Timestamp) {
         if self.packets.is_empty() {
             self.shared = shared.cloned();
@@ -84,7 +83,8 @@ impl Batch {
             Some(shared) => packet.data.as_ptr().addr().wrapping_sub(shared.as_ptr().addr()),
             None => self.copy(packet.data),
         };
-        let behind = u32::try_from(clock.as_nanos().saturating_sub(packet.ts.as_nanos())).unwrap_or(LATE);
+        let behind = clock.as_nanos().checked_sub(packet.ts.as_nanos());
+        let behind = behind.and_then(|behind| u32::try_from(behind).ok()).unwrap_or(LATE);
         if behind == LATE {
             self.late.push(clock);
         }

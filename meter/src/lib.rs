@@ -5,14 +5,16 @@
 //!   capture::open ─► batches of packets ─► Worker ─► FlowCache ─► records ─► RecordSink
 //!                                            │          ├─ FlowTable, Wheel: what is counted, when to look again
 //!                                            │          └─ Apps: streams put into order, sessions of the parsers
-//!                                            └─ FragmentPorts, Ledger
+//!                                            └─ Clock, FragmentPorts, Ledger
 //! ```
 //!
-//! Time is that of the packets, so a capture gives the same records on every machine and with any number of workers.
+//! Time is that of the packets, so a capture gives the same records on every machine and with any number of workers; and a
+//! wrong timestamp moves nothing but the time of its own packet.
 
 mod apps;
 mod cache;
 pub mod capture;
+mod clock;
 mod config;
 mod fragments;
 mod handover;

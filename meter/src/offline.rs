@@ -14,10 +14,11 @@
 //! into a queue, so only two things are waited for: a batch with packets, by a worker, and an empty one, by the reader. So
 //! a slow worker slows the reader, and what is on its way is bounded ([`reading_memory`]). After warm-up nothing is allocated.
 //!
-//! **Results do not depend on the number of workers.** Records expire by the clock, which is the time of the latest packet
-//! of the source, whoever's it is; so each descriptor says what the clock is at its packet, and each batch, to a worker
-//! without packets too, what it was at its end. That holds as long as there is room: each worker has its share of the flow
-//! table, of application state and of remembered fragments, and shares are full at different times than the whole would be.
+//! **Results do not depend on the number of workers.** Records expire by the clock, which is that of all packets of the
+//! source, whoever's they are (`clock.rs`); so each descriptor says what the clock is at its packet, and each batch, to a
+//! worker without packets too, what it was at its end. That holds as long as there is room: each worker has its share of the
+//! flow table, of application state and of remembered fragments, and shares are full at different times than the whole would
+//! be.
 
 use std::{
     io,
@@ -32,6 +33,7 @@ use weir_flow::{Packet, PacketSource, RecordSink, SharedOctets, SourceError, Sou
 use crate::{
     MeterConfig, Share, Worker,
     capture::BUFFER,
+    clock::{Clock, Take},
     handover::{Batch, MAX_COPIED, MAX_PACKETS},
     shard::owner,
     worker::Held,
@@ -68,12 +70,13 @@ pub const fn reading_memory(workers: NonZeroUsize) -> usize {
     /// A descriptor, and a time that it may need.
     const PACKET: usize = 32 + 8;
     if workers.get() == 1 {
-        return 2 * BUFFER;
+        return 2 * BUFFER + Clock::OCTETS;
     }
     let batches = workers.get() * BATCHES;
-    // A source that shares its memory has a buffer for each batch on its way; of another one, each batch has a copy.
+    // A source that shares its memory has a buffer for each batch on its way; of another one, each batch has a copy, as it
+    // has of packets that the clock held back.
     let (shared, copied) = ((BATCHES + 2) * BUFFER, batches * MAX_COPIED);
-    batches * MAX_PACKETS * PACKET + if shared > copied { shared } else { copied }
+    batches * MAX_PACKETS * PACKET + shared + copied + Clock::OCTETS
 }
 
 /// Meters a source with one worker for each sink.
@@ -92,21 +95,25 @@ pub fn meter<S: RecordSink + Send>(
     let of = NonZeroUsize::new(sinks.len()).unwrap_or(NonZeroUsize::MIN);
     let mut workers: Vec<_> =
         sinks.into_iter().map(|sink| Worker::new(config, Share { of }, sink)).collect::<io::Result<_>>()?;
-    let mut seen = Seen { packets: 0, span: None, progress };
-    let (damage, results) = match workers.as_mut_slice() {
+    let mut seen = Seen { packets: 0, progress };
+    let mut ledger = Ledger::default();
+    let (damage, span, results) = match workers.as_mut_slice() {
         [worker] => {
             let damage = drain(&mut seen, |seen| {
                 source.poll(&mut |batch| {
-                    seen.packets(batch);
+                    seen.packets += batch.len() as u64;
                     worker.packets(batch);
                 })
             });
-            (damage, workers.into_iter().map(Worker::end).collect())
+            (damage, worker.span(), workers.into_iter().map(Worker::end).collect())
         }
-        _ => deal(source, workers, &mut seen)?,
+        _ => {
+            let (damage, clock, results) = deal(source, workers, &mut seen)?;
+            clock.count(&mut ledger.metered);
+            (damage, clock.span(), results)
+        }
     };
-    let ledger = Ledger::default();
-    let mut outcome = Outcome { ledger, sinks: Vec::new(), held: Vec::new(), span: seen.span, damage };
+    let mut outcome = Outcome { ledger, sinks: Vec::new(), held: Vec::new(), span, damage };
     for (ledger, sink, held) in results {
         outcome.ledger.add(&ledger);
         outcome.sinks.push(sink);
@@ -118,22 +125,7 @@ pub fn meter<S: RecordSink + Send>(
 /// What was seen of a source.
 struct Seen<'a> {
     packets: u64,
-    span: Option<(Timestamp, Timestamp)>,
     progress: &'a dyn Fn(u64),
-}
-
-impl Seen<'_> {
-    #[inline]
-    fn packets(&mut self, batch: &[Packet<'_>]) {
-        let Some(first) = batch.first() else { return };
-        let (mut earliest, mut latest) = self.span.unwrap_or((first.ts, first.ts));
-        for packet in batch {
-            earliest = earliest.min(packet.ts);
-            latest = latest.max(packet.ts);
-        }
-        self.span = Some((earliest, latest));
-        self.packets += batch.len() as u64;
-    }
 }
 
 /// Polls until the source ends; gives why it ended early, if it did.
@@ -160,7 +152,7 @@ fn deal<S: RecordSink + Send>(
     source: &mut dyn PacketSource,
     workers: Vec<Worker<S>>,
     seen: &mut Seen<'_>,
-) -> io::Result<(Option<SourceError>, Vec<Metered<S>>)> {
+) -> io::Result<(Option<SourceError>, Clock, Vec<Metered<S>>)> {
     thread::scope(|scope| {
         let (lanes, threads): (Vec<_>, Vec<_>) = workers
             .into_iter()
@@ -173,9 +165,9 @@ fn deal<S: RecordSink + Send>(
             .collect::<io::Result<Vec<_>>>()?
             .into_iter()
             .unzip();
-        let damage = Dealer { lanes, clock: Timestamp::ZERO }.read(source, seen);
+        let (damage, clock) = Dealer { lanes, clock: Clock::default(), now: Timestamp::ZERO }.read(source, seen);
         let results = threads.into_iter().map(|t| t.join().unwrap_or_else(|cause| panic::resume_unwind(cause)));
-        Ok((damage, results.collect()))
+        Ok((damage, clock, results.collect()))
     })
 }
 
@@ -227,23 +219,27 @@ impl Lane {
 /// The reader.
 struct Dealer {
     lanes: Vec<Lane>,
-    /// Time of the latest packet so far.
-    clock: Timestamp,
+    clock: Clock,
+    /// What the clock said at the packet that was dealt out last.
+    now: Timestamp,
 }
 
 impl Dealer {
     /// Deals out all packets of `source`. When this returns, the queues are closed.
-    fn read(mut self, source: &mut dyn PacketSource, seen: &mut Seen<'_>) -> Option<SourceError> {
+    fn read(mut self, source: &mut dyn PacketSource, seen: &mut Seen<'_>) -> (Option<SourceError>, Clock) {
         let mut is_complete = Ok(());
-        drain(seen, |seen| {
+        let damage = drain(seen, |seen| {
             let mut is_large = false;
             let state = source.poll_shared(&mut |batch, shared| {
-                seen.packets(batch);
+                seen.packets += batch.len() as u64;
                 is_large = shared.is_some_and(|shared| shared.len() > BUFFER);
                 if is_complete.is_ok() {
-                    is_complete = self.deal(batch, shared);
+                    is_complete = self.batch(batch, shared);
                 }
             });
+            if !matches!(state, Ok(SourceState::More | SourceState::Idle)) {
+                is_complete = is_complete.and_then(|()| self.by_clock(Clock::finish));
+            }
             // The source may take its time now. What it shared is not held on to either.
             is_complete = is_complete.and_then(|()| self.hand_over());
             if is_large {
@@ -251,26 +247,53 @@ impl Dealer {
             }
             // Without one of the workers there is no result: what has ended it is told when it is joined.
             if is_complete.is_ok() { state } else { Ok(SourceState::End) }
-        })
+        });
+        (damage, self.clock)
     }
 
-    fn deal(&mut self, batch: &[Packet<'_>], shared: Option<&SharedOctets>) -> Result<(), Gone> {
+    fn batch(&mut self, batch: &[Packet<'_>], shared: Option<&SharedOctets>) -> Result<(), Gone> {
+        if self.clock.is_usual(batch) {
+            return self.deal(batch, shared, |_, packet| packet.ts);
+        }
+        self.by_clock(|clock, take| clock.tell(batch, shared, take))
+    }
+
+    /// Deals out what the clock gives.
+    #[cold]
+    fn by_clock(&mut self, give: impl FnOnce(&mut Clock, &mut Take<'_>)) -> Result<(), Gone> {
+        let mut clock = std::mem::take(&mut self.clock);
+        let mut is_complete = Ok(());
+        give(&mut clock, &mut |batch, shared, clocks| {
+            let clock_at = |index: usize, _: &Packet<'_>| clocks.get(index).copied().unwrap_or_default();
+            is_complete = is_complete.and_then(|()| self.deal(batch, shared, clock_at));
+        });
+        self.clock = clock;
+        is_complete
+    }
+
+    /// Deals out packets. `clock_at` says what the clock is at each, or was before one that is out of order.
+    fn deal(
+        &mut self,
+        batch: &[Packet<'_>],
+        shared: Option<&SharedOctets>,
+        clock_at: impl Fn(usize, &Packet<'_>) -> Timestamp,
+    ) -> Result<(), Gone> {
         let workers = self.lanes.len();
-        for packet in batch {
-            self.clock = self.clock.max(packet.ts);
+        for (index, packet) in batch.iter().enumerate() {
+            self.now = self.now.max(clock_at(index, packet));
             let Some(lane) = self.lanes.get_mut(owner(packet, workers)) else { continue };
             if !lane.filling.takes(packet, shared) {
-                lane.hand_over(self.clock)?;
+                lane.hand_over(self.now)?;
             }
-            lane.filling.add(packet, shared, self.clock);
+            lane.filling.add(packet, shared, self.now);
         }
         Ok(())
     }
 
     /// Hands over to all, also to those for which there is nothing but the time.
     fn hand_over(&mut self) -> Result<(), Gone> {
-        let clock = self.clock;
-        self.lanes.iter_mut().try_for_each(|lane| lane.hand_over(clock))
+        let now = self.now;
+        self.lanes.iter_mut().try_for_each(|lane| lane.hand_over(now))
     }
 }
 

@@ -12,6 +12,7 @@ use weir_parsers::packet::{Decoded, Fragment, Plain, decode};
 use crate::{
     KeyFields, MeterConfig,
     cache::{Arrival, Details, FlowCache, Observed},
+    clock::{Clock, Take},
     fragments::FragmentPorts,
     hash::Seed,
     table::NONE,
@@ -33,6 +34,8 @@ impl Share {
 #[derive(Debug)]
 pub struct Worker<S> {
     cache: FlowCache,
+    /// The clock of a source that is this worker's alone.
+    clock: Clock,
     intake: Intake,
     ledger: Ledger,
     now: Timestamp,
@@ -75,6 +78,7 @@ impl<S: RecordSink> Worker<S> {
         let seed = config.hash_seed.map_or_else(Seed::random, Seed::new);
         Ok(Self {
             cache: FlowCache::new(&config)?,
+            clock: Clock::default(),
             intake: Intake { fragments: FragmentPorts::new(seed), key, takes_plain },
             ledger: Ledger::default(),
             now: Timestamp::ZERO,
@@ -87,7 +91,15 @@ impl<S: RecordSink> Worker<S> {
     /// What was done so far.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
-        self.ledger
+        let mut ledger = self.ledger;
+        self.clock.count(&mut ledger.metered);
+        ledger
+    }
+
+    /// Time of the earliest and the latest of all packets, if they are all this worker's; `None` if there was none.
+    #[must_use]
+    pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        self.clock.span()
     }
 
     /// Flows in the cache.
@@ -103,22 +115,35 @@ impl<S: RecordSink> Worker<S> {
 
     /// Takes a batch of at most [`BATCH`] packets; what is beyond is taken in further batches.
     ///
-    /// They are all that there are: the clock is the time of the latest of them.
+    /// They are all that there are: the clock is theirs. A few that are dated far ahead may be held back until it is known
+    /// what to make of them; they are taken with a later batch, or at the end.
     pub fn packets(&mut self, packets: &[Packet<'_>]) {
         for batch in packets.chunks(BATCH) {
-            self.batch(batch, |_, packet| packet.ts);
+            if self.clock.is_usual(batch) {
+                self.batch(batch, |_, packet| packet.ts);
+            } else {
+                self.by_clock(|clock, take| clock.tell(batch, None, take));
+            }
         }
     }
 
-    /// As [`Self::packets`], of packets that are not all that there are. `clocks` has for each of them the time of the
-    /// latest packet so far, this one included; it never goes back.
+    /// Takes what the clock gives.
+    #[cold]
+    fn by_clock(&mut self, give: impl FnOnce(&mut Clock, &mut Take<'_>)) {
+        let mut clock = std::mem::take(&mut self.clock);
+        give(&mut clock, &mut |batch, _, clocks| self.packets_at(batch, clocks));
+        self.clock = clock;
+    }
+
+    /// As [`Self::packets`], of packets that are not all that there are. `clocks` has for each of them what the clock of all
+    /// packets says at it; that never goes back.
     pub fn packets_at(&mut self, packets: &[Packet<'_>], clocks: &[Timestamp]) {
         for (batch, clocks) in packets.chunks(BATCH).zip(clocks.chunks(BATCH)) {
             self.batch(batch, |index, packet| clocks.get(index).copied().unwrap_or(packet.ts));
         }
     }
 
-    /// Tells the time of the latest packet so far, which was another worker's, and closes what is due.
+    /// Tells what the clock says after packets of other workers, and closes what is due.
     pub fn tell(&mut self, clock: Timestamp) {
         if clock > self.now {
             self.now = clock;
@@ -130,7 +155,7 @@ impl<S: RecordSink> Worker<S> {
     /// way, the others are worked on.
     #[inline(always)]
     fn batch(&mut self, batch: &[Packet<'_>], clock_at: impl Fn(usize, &Packet<'_>) -> Timestamp) {
-        let Self { cache, intake, ledger, now, observed, details, sink } = self;
+        let Self { cache, intake, ledger, now, observed, details, sink, .. } = self;
         let (Some(observed), Some(details)) = (observed.get_mut(..batch.len()), details.get_mut(..batch.len())) else {
             return;
         };
@@ -193,6 +218,8 @@ impl<S: RecordSink> Worker<S> {
 
     /// The same, and gives the memory that was held.
     pub(crate) fn end(mut self) -> (Ledger, S, Held) {
+        self.by_clock(Clock::finish);
+        self.clock.count(&mut self.ledger.metered);
         self.cache.finish(&mut self.ledger.metered, &mut self.sink);
         (self.ledger, self.sink, Held { _cache: self.cache })
     }

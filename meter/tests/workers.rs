@@ -136,6 +136,36 @@ fn packets_that_come_late_do_not_make_workers_differ() {
     }
 }
 
+/// Timestamps of the year after, one by one and some in a row; clocks that are set back; silence; and a beginning that is
+/// wrong, for half of them.
+#[test]
+fn wrong_timestamps_do_not_make_workers_differ() {
+    const YEAR: u64 = 365 * 86_400;
+    for first in [0, YEAR] {
+        let of = |workers| {
+            let mut at = (0..600_u64).map(move |i| {
+                let wrong = match i {
+                    0 => first,
+                    _ if i % 17 == 5 || (200..210).contains(&i) => YEAR,
+                    _ if i % 31 == 7 => 40,
+                    _ => 0,
+                };
+                let silence = if i > 400 { 5_000 } else { 0 };
+                ((i * i % 7) as u16, (2 * YEAR + i * 2 + silence + wrong) * SECOND)
+            });
+            told(
+                &mut Polls(move || Some(at.by_ref().take(5).collect()).filter(|sent: &Vec<_>| !sent.is_empty())),
+                workers,
+            )
+        };
+        let one = of(1);
+        assert!(one.1.contains(&format!("clock_steps_back: {}", 1 + first / YEAR)), "{}", one.1);
+        for workers in [2, 3, 8] {
+            assert_eq!(of(workers), one, "{workers} workers");
+        }
+    }
+}
+
 /// Tells somebody of each record.
 struct Telling(Sender<()>);
 
@@ -154,7 +184,8 @@ fn an_idle_worker_closes_its_records_while_others_work() {
         polls += 1;
         match polls {
             1 => Some((0..64).map(|host| (host, SECOND)).collect()),
-            2 => Some(vec![(0, 100 * SECOND)]),
+            // As many as it takes to believe them.
+            2 => Some(vec![(0, 100 * SECOND); 4]),
             3 => {
                 // Those of the first poll, while the source goes on: nobody was told that it ends.
                 let came = (0..64).take_while(|_| told.recv_timeout(Duration::from_secs(60)).is_ok()).count();

@@ -49,6 +49,14 @@ impl Report {
         }
         let _ =
             writeln!(text, "{} flows, {} records", grouped(metered.flows_created), grouped(metered.records_created));
+        for (value, what) in [
+            (metered.packets_dated_ahead, "packets dated far ahead of those around them, which moved no timeout"),
+            (metered.clock_steps_back, "times that the clock of the packets went back"),
+        ] {
+            if value > 0 {
+                let _ = writeln!(text, "  {} {what}", grouped(value));
+            }
+        }
         let refused = [
             metered.application_states_refused,
             metered.application_unread_refused,

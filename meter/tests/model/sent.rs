@@ -246,7 +246,7 @@ fn conversations() -> impl Strategy<Value = Sent> {
     })
 }
 
-/// Nanoseconds from one packet to the next: timeouts to the nanosecond, silence, and time that goes back.
+/// Nanoseconds from one packet to the next: timeouts to the nanosecond, silence, and time that goes back, by hours too.
 fn steps() -> impl Strategy<Value = i64> {
     const S: i64 = SECOND.cast_signed();
     prop_oneof![
@@ -259,7 +259,15 @@ fn steps() -> impl Strategy<Value = i64> {
         1 => 0..400 * S,
         1 => 0..5_000 * S,
         2 => -70 * S..0,
+        1 => -5_000 * S..0,
     ]
+}
+
+/// Nanoseconds by which a timestamp is wrong.
+fn errors() -> impl Strategy<Value = i64> {
+    const S: i64 = SECOND.cast_signed();
+    const YEAR: i64 = 365 * 86_400 * S;
+    prop_oneof![16 => Just(0), 1 => Just(YEAR), 1 => 0..60 * S, 1 => -YEAR..YEAR]
 }
 
 /// `count` packets of at most `conversations` conversations, in order of observation.
@@ -277,15 +285,16 @@ pub fn sequences(conversations_at_most: usize, count: Range<usize>) -> impl Stra
     let cut = prop_oneof![12 => Just(None), 1 => Just(Some(0)), 1 => Just(Some(4))];
     let missing = prop_oneof![4 => Just(0), 1 => 0..1400_u16];
     let icmp = prop_oneof![Just([8, 0]), Just([0, 0]), any::<[u8; 2]>()];
-    let packet = (any::<Index>(), any::<bool>(), flags, part, cut, missing, icmp, prop::bool::weighted(0.05), steps());
+    let packet = (any::<Index>(), any::<bool>(), flags, part, cut, missing, icmp, prop::bool::weighted(0.05));
     // As files without timestamps have it, and as they are now.
     let begin = prop_oneof![Just(0), Just(1), Just(1_700_000_000 * SECOND + 300_000_000)];
     let conversations = vec(conversations(), 1..=conversations_at_most);
-    (begin, conversations, vec(packet, count)).prop_map(|(begin, conversations, packets)| {
-        let mut ts: u64 = begin;
+    (begin, conversations, vec((packet, steps(), errors()), count)).prop_map(|(begin, conversations, packets)| {
+        let mut now: u64 = begin;
         let mut sent = Vec::new();
-        for (which, is_answer, flags, part, cut, missing, icmp, is_arp, step) in packets {
-            ts = ts.saturating_add_signed(step);
+        for ((which, is_answer, flags, part, cut, missing, icmp, is_arp), step, error) in packets {
+            now = now.saturating_add_signed(step);
+            let ts = now.saturating_add_signed(error);
             let mut packet = Sent { flags, part, cut, missing, icmp, ts, ..which.get(&conversations).clone() };
             packet.is_ip = !is_arp;
             if is_answer {
