@@ -101,6 +101,11 @@ pub trait PacketSource {
         self.poll(&mut |batch| visit(batch, None))
     }
 
+    /// Whether a poll may take its time, for packets that are only coming. Not so of a file.
+    fn may_wait(&self) -> bool {
+        true
+    }
+
     /// Packets that the layer below lost before they reached this source, since it was opened.
     fn lost(&self) -> u64 {
         0

@@ -150,7 +150,9 @@ pub fn capture(data: &[u8]) {
         output.write_all(data).expect("the pipe takes the input");
         drop(output);
         let streamed = read(&format!("/proc/self/fd/{}", input.as_raw_fd()), data.len());
-        assert_eq!(named, streamed, "by name, and as a stream");
+        // What is not ours to read, libpcap may read of a file, and is mentioned then.
+        let of_us = |told: &str| told.split("; built without libpcap").next().map(str::to_owned);
+        assert_eq!((named.0, of_us(&named.1)), (streamed.0, of_us(&streamed.1)), "by name, and as a stream");
     }
 }
 

@@ -1,152 +1,206 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Hot path. What a reader hands to a worker: batches of descriptors of packets, and the memory that these lie in.
+//! Hot path. What a reader hands to workers: blocks of descriptors of packets, and the memory that these lie in.
 //!
-//! Two packets are described in a cache line. Their octets are not copied where the source shares its memory; elsewhere the
-//! batch carries a copy. A batch goes round between reader and worker, and is made once.
+//! A block is for all workers, and says of each packet whose it is: a worker looks through the owners, an octet for each
+//! packet, and describes to itself only what is its own. Octets are not copied where the source shares its memory; elsewhere
+//! the block carries a copy. A block goes round between readers and workers, and is made once.
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use weir_flow::{BATCH, LinkType, Packet, RecordSink, SharedOctets, Timestamp};
 
 use crate::{Worker, memory::prefetch};
 
-/// Most packets of a batch. To wake a sleeping thread costs a few microseconds, a few nanoseconds for each of these.
-pub const MAX_PACKETS: usize = 512;
+/// Index of a worker.
+pub type Owner = u16;
 
-/// Octets that a batch copies at most, unless a single packet has more.
-pub const MAX_COPIED: usize = 32 * 1024;
+/// Most packets of a block: those of a buffer, if they are not all but empty.
+pub const MAX_PACKETS: usize = 4096;
 
-/// Says of a packet that the clock at it stands in [`Batch::late`].
-const LATE: u32 = u32::MAX;
+/// Octets that a block copies at most, unless a single packet has more.
+pub const MAX_COPIED: usize = 64 * 1024;
 
-/// A packet of a batch.
+/// A packet of a block.
 #[derive(Clone, Copy, Debug)]
 struct Descriptor {
     ts: Timestamp,
-    /// Offset of the captured octets in the memory of the batch.
+    /// The clock at this packet, which is that of all workers' packets.
+    clock: Timestamp,
+    /// Offset of the captured octets in the memory of the block.
     at: u32,
     captured: u32,
     wire_octets: u32,
     interface: u32,
-    /// Nanoseconds by which the packet is behind the clock of all packets.
-    behind: u32,
     link: LinkType,
 }
 
-const _: () = assert!(size_of::<Descriptor>() == 32, "two in a cache line");
-
-/// Packets for one worker, in the order of the source.
+/// Packets in the order of the source, for all workers.
 #[derive(Debug)]
-pub struct Batch {
-    packets: Vec<Descriptor>,
-    /// The clock at packets that are behind by four seconds and more, or ahead of it.
-    late: Vec<Timestamp>,
-    /// The clock when the batch was handed over.
+pub struct Block {
+    /// Packets in it.
+    len: usize,
+    descriptors: Box<[Descriptor]>,
+    /// Whose each packet is.
+    owners: Box<[Owner]>,
+    /// The clock behind the last packet.
     clock: Timestamp,
     /// The memory that the packets lie in; `None` if it is `copied`.
     shared: Option<SharedOctets>,
     copied: Vec<u8>,
 }
 
-impl Batch {
-    /// An empty batch, whose memory is reserved but for that of copies.
-    #[must_use]
-    pub fn new() -> Self {
+impl Default for Block {
+    /// An empty block, whose memory is reserved but for that of copies.
+    fn default() -> Self {
         Self {
-            packets: Vec::with_capacity(MAX_PACKETS),
-            late: Vec::with_capacity(MAX_PACKETS),
+            len: 0,
+            descriptors: vec![Descriptor::NONE; MAX_PACKETS].into(),
+            owners: vec![0; MAX_PACKETS].into(),
             clock: Timestamp::ZERO,
             shared: None,
             copied: Vec::new(),
         }
     }
+}
 
-    /// Whether there is room for a packet, which lies in `shared` if there is such.
+impl Block {
+    /// Octets of memory that a block takes at most, copies left out.
+    pub const OCTETS: usize = MAX_PACKETS * (size_of::<Descriptor>() + size_of::<Owner>());
+
+    /// Empties it, and lets go of the memory that is shared.
+    pub fn clear(&mut self) {
+        self.len = 0;
+        self.copied.clear();
+        self.shared = None;
+    }
+
+    /// Takes packets as long as there is room; gives how many. They lie in `shared`, if there is such; `told` gives of each
+    /// packet whose it is, and the clock.
     #[inline]
-    #[must_use]
-    pub fn takes(&self, packet: &Packet<'_>, shared: Option<&SharedOctets>) -> bool {
-        let is_in_reach = match (&self.shared, shared) {
-            (Some(ours), Some(shared)) => Arc::ptr_eq(ours, shared),
-            (None, None) => self.copied.len() + packet.data.len() <= MAX_COPIED,
-            _ => false,
-        };
-        self.packets.is_empty() || (is_in_reach && self.packets.len() < MAX_PACKETS)
+    pub fn fill(
+        &mut self,
+        packets: &[Packet<'_>],
+        shared: Option<&SharedOctets>,
+        mut told: impl FnMut(&Packet<'_>) -> (Owner, Timestamp),
+    ) -> usize {
+        let Some(shared) = shared else { return self.copy(packets, told) };
+        if self.len == 0 {
+            self.shared = Some(shared.clone());
+        }
+        if !self.shared.as_ref().is_some_and(|ours| Arc::ptr_eq(ours, shared)) {
+            return 0;
+        }
+        let start = shared.as_ptr().addr();
+        self.describe(packets, |packet| packet.data.as_ptr().addr().wrapping_sub(start), &mut told)
     }
 
-    /// Adds a packet, which lies in `shared` if there is such; `clock` is what the clock says at it.
-    #[inline(always)]
-    pub fn add(&mut self, packet: &Packet<'_>, shared: Option<&SharedOctets>, clock: Timestamp) {
-        if self.packets.is_empty() {
-            self.shared = shared.cloned();
-        }
-        let at = match shared {
-            Some(shared) => packet.data.as_ptr().addr().wrapping_sub(shared.as_ptr().addr()),
-            None => self.copy(packet.data),
-        };
-        let behind = clock.as_nanos().checked_sub(packet.ts.as_nanos());
-        let behind = behind.and_then(|behind| u32::try_from(behind).ok()).unwrap_or(LATE);
-        if behind == LATE {
-            self.late.push(clock);
-        }
-        // Buffers of sources and copies are far smaller than four gigabytes; so is a packet.
-        #[expect(clippy::cast_possible_truncation, reason = "smaller")]
-        let (at, captured) = (at as u32, packet.data.len() as u32);
-        self.packets.push(Descriptor {
-            ts: packet.ts,
-            at,
-            captured,
-            wire_octets: packet.wire_octets,
-            interface: packet.interface,
-            behind,
-            link: packet.link,
-        });
-    }
-
-    /// Copies octets; gives where they are.
-    fn copy(&mut self, octets: &[u8]) -> usize {
+    /// The same of packets whose octets must be copied.
+    fn copy(&mut self, packets: &[Packet<'_>], mut told: impl FnMut(&Packet<'_>) -> (Owner, Timestamp)) -> usize {
         if self.copied.capacity() == 0 {
             self.copied.reserve_exact(MAX_COPIED);
         }
-        self.copied.extend_from_slice(octets);
-        self.copied.len() - octets.len()
+        let mut taken = 0;
+        for packet in packets {
+            let at = self.copied.len();
+            let has_room = self.shared.is_none() && at + packet.data.len() <= MAX_COPIED;
+            if !(self.len == 0 || has_room) || self.describe(slice::from_ref(packet), |_| at, &mut told) == 0 {
+                break;
+            }
+            self.copied.extend_from_slice(packet.data);
+            taken += 1;
+        }
+        taken
     }
 
-    /// Ends it: the clock stands here now, for all workers.
-    pub fn end(&mut self, clock: Timestamp) {
-        self.clock = clock;
+    /// Describes packets as long as there is room; gives how many. `place` gives where their octets are.
+    #[inline]
+    fn describe(
+        &mut self,
+        packets: &[Packet<'_>],
+        place: impl Fn(&Packet<'_>) -> usize,
+        told: &mut impl FnMut(&Packet<'_>) -> (Owner, Timestamp),
+    ) -> usize {
+        let Self { len, descriptors, owners, clock, .. } = self;
+        let descriptors = descriptors.get_mut(*len..).unwrap_or_default();
+        let owners = owners.get_mut(*len..).unwrap_or_default();
+        let room = descriptors.len().min(owners.len());
+        for ((packet, descriptor), owner) in packets.iter().zip(descriptors).zip(owners) {
+            (*owner, *clock) = told(packet);
+            let &Packet { ts, wire_octets, interface, link, data } = packet;
+            // Buffers of sources and copies are far smaller than four gigabytes; so is a packet.
+            #[expect(clippy::cast_possible_truncation, reason = "smaller")]
+            let (at, captured) = (place(packet) as u32, data.len() as u32);
+            *descriptor = Descriptor { ts, clock: *clock, at, captured, wire_octets, interface, link };
+        }
+        let taken = packets.len().min(room);
+        *len += taken;
+        taken
     }
 
-    /// Gives its packets and the time to a worker, and empties it.
-    pub fn play<S: RecordSink>(&mut self, worker: &mut Worker<S>) {
+    /// Gives a worker what is its own, and the time.
+    pub fn play<S: RecordSink>(&self, owner: Owner, worker: &mut Worker<S>) {
         let octets = self.shared.as_deref().unwrap_or(&self.copied);
         let nothing = Packet { data: &[], wire_octets: 0, ts: Timestamp::ZERO, interface: 0, link: LinkType::NULL };
         let (mut packets, mut clocks) = ([nothing; BATCH], [Timestamp::ZERO; BATCH]);
-        let mut late = self.late.iter();
-        let mut ahead = self.packets.chunks(BATCH);
-        ahead.next().into_iter().flatten().for_each(|descriptor| descriptor.prefetch(octets));
-        for batch in self.packets.chunks(BATCH) {
-            ahead.next().into_iter().flatten().for_each(|descriptor| descriptor.prefetch(octets));
-            for ((descriptor, packet), clock) in batch.iter().zip(&mut packets).zip(&mut clocks) {
-                *packet = descriptor.packet(octets);
-                *clock = match descriptor.behind {
-                    LATE => late.next().copied().unwrap_or(descriptor.ts),
-                    behind => Timestamp::from_nanos(descriptor.ts.as_nanos().saturating_add(behind.into())),
-                };
+        let mut from = 0;
+        let mut ahead = [0; BATCH];
+        let mut count = self.own(owner, &mut from, octets, &mut ahead);
+        while count > 0 {
+            let batch = ahead;
+            let (Some(indices), Some(packets), Some(clocks)) =
+                (batch.get(..count), packets.get_mut(..count), clocks.get_mut(..count))
+            else {
+                break;
+            };
+            // The next batch's headers are on their way while this one is metered.
+            count = self.own(owner, &mut from, octets, &mut ahead);
+            for ((index, packet), clock) in indices.iter().zip(&mut *packets).zip(&mut *clocks) {
+                if let Some(descriptor) = self.descriptors.get(usize::from(*index)) {
+                    *packet = descriptor.packet(octets);
+                    *clock = descriptor.clock;
+                }
             }
-            if let (Some(packets), Some(clocks)) = (packets.get(..batch.len()), clocks.get(..batch.len())) {
-                worker.packets_at(packets, clocks);
-            }
+            worker.packets_at(packets, clocks);
         }
         worker.tell(self.clock);
-        self.packets.clear();
-        self.late.clear();
-        self.copied.clear();
-        self.shared = None;
+    }
+
+    /// Finds the next packets of an owner, and asks for their headers; gives how many they are.
+    #[inline]
+    fn own(&self, owner: Owner, from: &mut usize, octets: &[u8], found: &mut [u16; BATCH]) -> usize {
+        let mut count = 0;
+        for other in self.owners.get(*from..self.len).unwrap_or_default() {
+            let Some(place) = found.get_mut(count) else { break };
+            // No branch: whose the next packet is, nobody can foresee. It is below `MAX_PACKETS`.
+            #[expect(clippy::cast_possible_truncation, reason = "smaller")]
+            {
+                *place = *from as u16;
+            }
+            count += usize::from(*other == owner);
+            *from += 1;
+        }
+        for index in found.iter().take(count) {
+            if let Some(descriptor) = self.descriptors.get(usize::from(*index)) {
+                descriptor.prefetch(octets);
+            }
+        }
+        count
     }
 }
 
 impl Descriptor {
-    /// Asks for the headers, which are in the cache of another core: the reader's.
+    /// In place of a packet that has not come.
+    const NONE: Self = Self {
+        ts: Timestamp::ZERO,
+        clock: Timestamp::ZERO,
+        at: 0,
+        captured: 0,
+        wire_octets: 0,
+        interface: 0,
+        link: LinkType::NULL,
+    };
+
+    /// Asks for the headers, which may be in the cache of another core: the reader's.
     #[inline]
     fn prefetch(&self, octets: &[u8]) {
         const HEADERS: usize = 54;

@@ -21,6 +21,7 @@ mod handover;
 mod hash;
 mod memory;
 mod offline;
+mod reader;
 mod shard;
 mod stream;
 mod table;

@@ -12,16 +12,16 @@ use weir_parsers::packet::{
     link::Network,
 };
 
-use crate::hash::fold;
+use crate::{handover::Owner, hash::fold};
 
 /// Index of the worker that a packet belongs to, below `workers`.
 #[inline]
 #[must_use]
-pub fn owner(packet: &Packet<'_>, workers: usize) -> usize {
+pub fn owner(packet: &Packet<'_>, workers: Owner) -> Owner {
     let hash = if packet.link == LinkType::ETHERNET { behind_ethernet(packet.data) } else { None };
     let Some(hash) = hash.or_else(|| anywhere(packet)) else { return 0 };
     // The upper half of the product is a number below `workers`.
-    usize::try_from((u128::from(hash) * workers as u128) >> 64).unwrap_or(0)
+    Owner::try_from((u128::from(hash) * u128::from(workers)) >> 64).unwrap_or(0)
 }
 
 /// IP at once behind Ethernet, whatever the IP header says of itself: what contradicts itself is metered by nobody.
@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    fn owner_of(link: LinkType, data: &[u8], workers: usize) -> usize {
+    fn owner_of(link: LinkType, data: &[u8], workers: Owner) -> Owner {
         owner(&Packet { data, wire_octets: 0, ts: Timestamp::ZERO, interface: 0, link }, workers)
     }
 
@@ -115,7 +115,7 @@ mod tests {
                 ] {
                     assert_eq!(owner_of(link, &data, 4), owner);
                 }
-                counts[owner] += 1;
+                counts[usize::from(owner)] += 1;
             }
             assert!(counts.iter().all(|c| (800..1200).contains(c)), "{counts:?}");
         }
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn what_has_no_addresses_is_the_first_workers() {
         let whole = ethernet(&header(&[10, 0, 0, 1], &[10, 0, 0, 2]), &[]);
-        let workers = 1 << 20;
+        let workers = 1 << 15;
         assert_ne!(owner_of(LinkType::ETHERNET, &whole, workers), 0);
         for len in 0..whole.len() {
             assert_eq!(owner_of(LinkType::ETHERNET, &whole[..len], workers), 0);

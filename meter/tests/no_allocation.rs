@@ -115,7 +115,7 @@ fn dealing_allocates_nothing_for_packets() {
             let mut source = Rounds::new(is_shared, ROUNDS);
             let sinks = (0..workers).map(|_| Nothing).collect();
             let outcome =
-                meter(&mut source, &MeterConfig::default(), sinks, &|_| ()).expect("memory for a small cache");
+                meter(&mut source, &MeterConfig::default(), sinks).expect("memory for a small cache");
             assert_eq!(outcome.ledger.metered.metered_packets, ROUNDS * u64::from(HOSTS));
             let [warm, .., end] = source.allocations[WARM_UP..] else { unreachable!("there are more rounds") };
             // A thread that sleeps for the first time makes what it is woken by, and a queue on which somebody sleeps for

@@ -24,9 +24,9 @@ impl RecordSink for Lines {
 }
 
 /// What does not depend on the number of workers: records in the order of their text, and all else as text.
-fn told(source: &mut dyn PacketSource, workers: usize) -> (Vec<String>, String) {
+fn told(source: &mut (dyn PacketSource + Send), workers: usize) -> (Vec<String>, String) {
     let sinks = (0..workers).map(|_| Lines::default()).collect();
-    let Outcome { ledger, sinks, span, damage, .. } = meter(source, &MeterConfig::default(), sinks, &|_| ()).unwrap();
+    let Outcome { ledger, sinks, span, damage, .. } = meter(source, &MeterConfig::default(), sinks).unwrap();
     assert!(ledger.closes(), "{ledger:?}");
     assert_eq!(sinks.len(), workers);
     let mut lines: Vec<_> = sinks.into_iter().flat_map(|sink| sink.0).collect();
@@ -180,7 +180,7 @@ impl RecordSink for Telling {
 fn an_idle_worker_closes_its_records_while_others_work() {
     let (tell, told): (_, Receiver<()>) = channel();
     let mut polls = 0;
-    let source = || {
+    let source = move || {
         polls += 1;
         match polls {
             1 => Some((0..64).map(|host| (host, SECOND)).collect()),
@@ -196,7 +196,7 @@ fn an_idle_worker_closes_its_records_while_others_work() {
         }
     };
     let sinks = (0..4).map(|_| Telling(tell.clone())).collect();
-    let outcome = meter(&mut Polls(source), &MeterConfig::default(), sinks, &|_| ()).unwrap();
+    let outcome = meter(&mut Polls(source), &MeterConfig::default(), sinks).unwrap();
     assert_eq!(outcome.ledger.metered.records_created, 65);
 }
 
@@ -219,23 +219,8 @@ fn a_worker_that_panics_ends_the_run() {
             Some((0..64).map(|host| (host, second * SECOND)).collect())
         };
         let sinks = (0..3).map(|index| Failing(index == failing)).collect();
-        let run = panic::AssertUnwindSafe(|| meter(&mut Polls(source), &MeterConfig::default(), sinks, &|_| ()));
+        let run = panic::AssertUnwindSafe(|| meter(&mut Polls(source), &MeterConfig::default(), sinks));
         let cause = panic::catch_unwind(run).map(|_| ()).unwrap_err();
         assert_eq!(cause.downcast_ref(), Some(&"this sink fails"));
-    }
-}
-
-#[test]
-fn progress_counts_what_was_read() {
-    for workers in [1, 2] {
-        let seen = std::cell::RefCell::new(Vec::new());
-        let mut polls = 0;
-        let source = || {
-            polls += 1;
-            (polls <= 3).then(|| (0..100).map(|host| (host, SECOND)).collect())
-        };
-        let sinks = (0..workers).map(|_| Lines::default()).collect();
-        meter(&mut Polls(source), &MeterConfig::default(), sinks, &|n| seen.borrow_mut().push(n)).unwrap();
-        assert_eq!(seen.into_inner(), [100, 200, 300, 300]);
     }
 }

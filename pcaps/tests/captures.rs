@@ -21,7 +21,7 @@ fn play(path: &Path, workers: usize, config: &MeterConfig) -> Option<Outcome<Lin
     let path = path.to_str().unwrap();
     let mut source = capture::open(path).ok()?;
     let sinks = (0..workers).map(|_| Lines::default()).collect();
-    meter(&mut *source, config, sinks, &|_| ()).ok()
+    meter(&mut *source, config, sinks).ok()
 }
 
 /// The records of an outcome, one a line, in the order of their text: workers finish in any order.

@@ -63,7 +63,7 @@ fn damaged_captures_are_metered_up_to_the_damage() {
         std::io::Seek::rewind(&mut file).unwrap();
         file.write_all(&bytes).unwrap();
         let Ok(mut source) = capture::open(file.path().to_str().unwrap()) else { continue };
-        let outcome = meter(&mut *source, &MeterConfig::default(), vec![Lines::default()], &|_| ()).unwrap();
+        let outcome = meter(&mut *source, &MeterConfig::default(), vec![Lines::default()]).unwrap();
         assert!(outcome.ledger.closes(), "run {run}, {}: {:?}", path.display(), outcome.ledger);
         metered += outcome.ledger.metered.metered_packets;
     }
@@ -78,7 +78,7 @@ fn a_cut_capture_gives_a_prefix_of_its_packets() {
             let mut file = tempfile::NamedTempFile::new().unwrap();
             file.write_all(bytes).unwrap();
             let mut source = capture::open(file.path().to_str().unwrap()).ok()?;
-            let outcome = meter(&mut *source, &MeterConfig::default(), vec![Lines::default()], &|_| ()).unwrap();
+            let outcome = meter(&mut *source, &MeterConfig::default(), vec![Lines::default()]).unwrap();
             Some((outcome.ledger.metered.delivered_packets, outcome.damage.is_some()))
         };
         let all = count(&whole).unwrap();
@@ -104,7 +104,7 @@ fn damaged_messages_are_collected_as_far_as_they_go() {
     let mut sinks = vec![exporter.sink()];
     for capture in weir_pcaps::bundled() {
         let mut source = capture::open(capture.to_str().unwrap()).unwrap();
-        sinks = meter(&mut *source, &MeterConfig::default(), sinks, &|_| ()).unwrap().sinks;
+        sinks = meter(&mut *source, &MeterConfig::default(), sinks).unwrap().sinks;
     }
     let (_, reports) = exporter.finish(sinks);
     assert!(reports.iter().all(|r| r.error.is_none()));

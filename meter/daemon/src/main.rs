@@ -87,7 +87,7 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     for (index, path) in settings.read.iter().enumerate() {
         // Captures have nothing to do with each other: each begins with an empty cache.
         let outcome = match capture::open(path) {
-            Ok(mut source) => match meter(&mut *source, &settings.meter, sinks, &|_| ()) {
+            Ok(mut source) => match meter(&mut *source, &settings.meter, sinks) {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     // What was handed over before still goes out.

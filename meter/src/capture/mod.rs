@@ -86,25 +86,27 @@ pub fn open(path: &str) -> Result<Box<dyn PacketSource + Send>, OpenError> {
         return open_stream(path, Box::new(io::stdin()), None);
     }
     let file = File::open(path).map_err(io_error)?;
-    if file.metadata().map_err(io_error)?.is_dir() {
+    let kind = file.metadata().map_err(io_error)?.file_type();
+    if kind.is_dir() {
         return Err(io_error(io::ErrorKind::IsADirectory.into()));
     }
-    open_stream(path, Box::new(file), Some(path))
+    open_stream(path, Box::new(file), kind.is_file().then_some(path))
 }
 
 /// First octets of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// `file` is the path that libpcap may open in our place.
+/// `file` is the path of a regular file, which does not keep its reader waiting, and which libpcap may open in our place.
 fn open_stream(
     path: &str,
     input: Box<dyn Read + Send>,
     file: Option<&str>,
 ) -> Result<Box<dyn PacketSource + Send>, OpenError> {
-    let mut stream = Window::new(input);
+    let may_wait = file.is_none();
+    let mut stream = Window::new(input, may_wait);
     fill(path, &mut stream, 4)?;
     if stream.bytes().starts_with(&GZIP) {
-        let inner = Window::new_compressed(Box::new(MultiGzDecoder::new(stream.into_reader())));
+        let inner = Window::new_compressed(Box::new(MultiGzDecoder::new(stream.into_reader())), may_wait);
         return open_window(path, inner, None);
     }
     open_window(path, stream, file)

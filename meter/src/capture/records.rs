@@ -54,6 +54,10 @@ impl<R: Records> PacketSource for RecordSource<R> {
     ) -> Result<SourceState, SourceError> {
         self.next_packets(|batch, memory| visit(batch, Some(memory)))
     }
+
+    fn may_wait(&self) -> bool {
+        self.window.may_wait()
+    }
 }
 
 impl<R: Records> RecordSource<R> {

@@ -290,7 +290,7 @@ fn pcapng_clocks_saturate() {
                 LITTLE.enhanced(0, u64::MAX, b"", 0),
                 LITTLE.enhanced(0, 0, b"", 0),
             ];
-            let mut window = Window::new(Box::new(io::Cursor::new(file.concat())));
+            let mut window = Window::new(Box::new(io::Cursor::new(file.concat())), true);
             window.fill(4).unwrap();
             let (seen, end) = drain(&mut RecordSource::new(window, Pcapng::new()));
             end.unwrap();

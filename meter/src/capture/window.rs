@@ -22,6 +22,8 @@ pub(super) struct Window {
     input: Box<dyn Read + Send>,
     /// Whether `input` is a decompressor, whose errors are damage of the file.
     is_compressed: bool,
+    /// Whether reading may take its time: `input` is no file.
+    may_wait: bool,
     buffer: SharedOctets,
     /// Buffers that others held when they were last looked at.
     lent: Vec<SharedOctets>,
@@ -38,14 +40,25 @@ impl Window {
     /// it copies, small enough for the second-level cache.
     pub(super) const BUFFER: usize = 256 * 1024;
 
-    pub(super) fn new(input: Box<dyn Read + Send>) -> Self {
+    /// A window on `input`, which may take its time unless it is a file.
+    pub(super) fn new(input: Box<dyn Read + Send>, may_wait: bool) -> Self {
         let buffer = vec![0; Self::BUFFER].into();
-        Self { input, is_compressed: false, buffer, lent: Vec::new(), start: 0, end: 0, offset: 0, is_at_end: false }
+        Self {
+            input,
+            is_compressed: false,
+            may_wait,
+            buffer,
+            lent: Vec::new(),
+            start: 0,
+            end: 0,
+            offset: 0,
+            is_at_end: false,
+        }
     }
 
     /// A stream whose read errors of kind "data" mean that the file is damaged.
-    pub(super) fn new_compressed(input: Box<dyn Read + Send>) -> Self {
-        Self { is_compressed: true, ..Self::new(input) }
+    pub(super) fn new_compressed(input: Box<dyn Read + Send>, may_wait: bool) -> Self {
+        Self { is_compressed: true, ..Self::new(input, may_wait) }
     }
 
     /// The octets at hand, and the rest of the input behind them.
@@ -56,6 +69,11 @@ impl Window {
     /// The octets at hand, from the first that was not consumed.
     pub(super) fn bytes(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Whether reading on may take its time.
+    pub(super) fn may_wait(&self) -> bool {
+        self.may_wait
     }
 
     /// What [`Self::bytes`] are part of.

@@ -51,7 +51,7 @@ fn meter(config: &MeterConfig, workers: usize, sent: &[Sent]) -> (Ledger, Flows)
     let packets: Vec<_> = sent.iter().zip(&frames).map(|(sent, frame)| sent.packet(frame)).collect();
     let mut source = Memory { packets: &packets, at_a_time: 7 };
     let sinks = (0..workers).map(|_| Records::default()).collect();
-    let outcome = weir_metering::meter(&mut source, config, sinks, &|_| ()).unwrap();
+    let outcome = weir_metering::meter(&mut source, config, sinks).unwrap();
     assert!(outcome.damage.is_none());
     (outcome.ledger, by_flow(outcome.sinks.into_iter().flat_map(|sink| sink.0).collect()))
 }
