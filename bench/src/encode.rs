@@ -79,16 +79,17 @@ impl Default for Fields {
     fn default() -> Self {
         let mut dns = Dns { transaction_id: Some(0x1234), query_type: Some(1), query_class: Some(1), ..Dns::default() };
         (dns.response_code, dns.answer_count) = (Some(0), Some(2));
-        dns.query_name.set(b"www.example.net");
+        dns.query_name.set(b"www.example.net", &mut dns.memory);
         for last in [1, 2] {
-            dns.answer_ipv4.push([192, 0, 2, last]);
-            dns.answers.push(format!("www.example.net 300 A 192.0.2.{last}").as_bytes());
+            dns.answer_ipv4.push([192, 0, 2, last], &mut dns.memory);
+            dns.answers.push(format!("www.example.net 300 A 192.0.2.{last}").as_bytes(), &mut dns.memory);
         }
         let mut http = Http { status_code: Some(200), ..Http::default() };
         http.request_method.set(b"GET");
-        http.request_target.set(b"/a/path/to/some/page.html?with=query");
-        http.request_host.set(b"www.example.net");
-        http.user_agent.set(b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0");
+        http.request_target.set(b"/a/path/to/some/page.html?with=query", &mut http.memory);
+        http.request_host.set(b"www.example.net", &mut http.memory);
+        http.user_agent
+            .set(b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", &mut http.memory);
         Self { dns, http }
     }
 }

@@ -36,7 +36,7 @@ fn record(n: u64, dns: &Dns) -> FlowRecord<'_> {
 
 fn dns(octets: usize) -> Dns {
     let mut dns = Dns { response_code: Some(0), ..Dns::default() };
-    dns.query_name.set(&vec![b'x'; octets]);
+    dns.query_name.set(&vec![b'x'; octets], &mut dns.memory);
     dns
 }
 

@@ -20,4 +20,4 @@ pub use key::{FlowKey, IpVersion, protocol};
 pub use packet::{BATCH, LinkType, Packet, PacketSource, SharedOctets, SourceError, SourceState};
 pub use record::{Counters, EndReason, ExtraElement, FlowRecord, Origin, RecordSink, tcp_flags};
 pub use time::Timestamp;
-pub use value::{Field, Item, List, Octets, ShortOctets, ShortText, Text, TextList, Value, ValueList, allocated};
+pub use value::{Field, Item, List, Memory, ShortOctets, ShortText, Text, TextList, Value, Values, allocated};

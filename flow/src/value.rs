@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Values of fields, and the bounded types that hold them.
 //!
-//! Every type that network bytes flow into has its bound in its type. What does not fit is cut off, and the value
-//! remembers that it was cut. Clearing keeps the memory, so that a recycled value allocates nothing.
+//! Every type that network bytes flow into has its bound in its type. What does not fit is cut off, and that is remembered.
+//!
+//! Texts and lists of a field struct lie one behind the other in its [`Memory`]: a field is a few octets that say where. So
+//! what a record has is in one piece, which a processor finds at once. Clearing keeps the memory, so that a recycled struct
+//! allocates nothing.
+
+use std::{fmt, marker::PhantomData};
 
 /// One value on its way between a field and its encoding; borrowed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub enum Value<'a> {
     /// An unsigned integer of any width.
     Unsigned(u64),
@@ -24,15 +29,56 @@ pub enum Value<'a> {
     /// A point in time.
     Time(crate::Timestamp),
     /// Several values of one kind.
-    List(&'a dyn ValueList),
+    List(Values<'a>),
 }
 
-/// Several values of one kind, by index.
-pub trait ValueList {
-    /// Number of values.
-    fn count(&self) -> usize;
-    /// The value at `index`; `None` at `count()` and beyond.
-    fn at(&self, index: usize) -> Option<Value<'_>>;
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsigned(v) => v.fmt(f),
+            Self::Signed(v) => v.fmt(f),
+            Self::Float(v) => v.fmt(f),
+            Self::Text(v) | Self::Octets(v) => write!(f, "\"{}\"", v.escape_ascii()),
+            Self::Ipv4(v) => v.fmt(f),
+            Self::Ipv6(v) => v.fmt(f),
+            Self::Time(v) => v.fmt(f),
+            Self::List(v) => v.fmt(f),
+        }
+    }
+}
+
+/// Several values of one kind.
+#[derive(Clone, Copy)]
+pub struct Values<'a> {
+    octets: &'a [u8],
+    split: Split,
+}
+
+/// Takes the first value off; `None` if there is none.
+type Split = for<'a> fn(&'a [u8]) -> Option<(Value<'a>, &'a [u8])>;
+
+impl<'a> Values<'a> {
+    /// The values in the order in which they came.
+    pub fn iter(self) -> impl Iterator<Item = Value<'a>> {
+        let Self { mut octets, split } = self;
+        std::iter::from_fn(move || {
+            let (value, rest) = split(octets)?;
+            octets = rest;
+            Some(value)
+        })
+    }
+}
+
+impl PartialEq for Values<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl fmt::Debug for Values<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
 }
 
 /// Bytes that an allocator takes for a block of this capacity: with what it notes of the block, and rounded up.
@@ -46,22 +92,110 @@ pub const fn allocated(capacity: usize) -> usize {
     }
 }
 
-/// What a field of an application struct can do. See [`crate::app`].
-pub trait Field {
-    /// Forgets the value, keeps the memory.
-    fn clear(&mut self);
-    /// Bytes of memory that it holds beside itself, as [`allocated`] counts them.
-    fn held(&self) -> usize {
-        0
+/// Texts and lists of one field struct, in one piece. Fields say where in it they are.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    bytes: Vec<u8>,
+    cut: bool,
+}
+
+impl Memory {
+    /// Least octets that are allocated.
+    const LEAST: usize = 120;
+
+    /// Forgets all values, keeps the memory. Fields that lie in it must be cleared as well.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.cut = false;
     }
-    /// Whether something did not fit.
+
+    /// Whether something did not fit into its field.
+    #[must_use]
+    pub const fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// Bytes of memory that it takes beside itself, as [`allocated`] counts them.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        allocated(self.bytes.capacity())
+    }
+
+    /// All that lies in it.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn get(&self, place: Place) -> &[u8] {
+        let at = place.at as usize;
+        self.bytes.get(at..at + place.len as usize).unwrap_or_default()
+    }
+
+    /// Appends to the octets at a place, which is at most `max` octets long. Behind the last place there is room for all;
+    /// elsewhere, what has not enough room moves to the end and gets room for twice as much, so that of each value not more is
+    /// lost than it has.
+    fn append(&mut self, place: Place, octets: &[u8], max: usize) -> Place {
+        let Place { at, len, room } = place;
+        let end = self.bytes.len();
+        let (start, needed) = (if room == 0 { end } else { at as usize }, len as usize + octets.len());
+        if start + len as usize == end {
+            self.reserve(octets.len());
+            self.bytes.extend_from_slice(octets);
+            return Place { at: start as u32, len: needed as u32, room: room.max(needed as u32) };
+        }
+        self.append_within(place, octets, max)
+    }
+
+    #[inline(never)]
+    fn append_within(&mut self, place: Place, octets: &[u8], max: usize) -> Place {
+        let Place { mut at, len, mut room } = place;
+        let needed = len as usize + octets.len();
+        if needed > room as usize {
+            let start = self.bytes.len();
+            let twice = needed.max(max.min(2 * room as usize));
+            self.reserve(twice);
+            self.bytes.extend_from_within(at as usize..(at + len) as usize);
+            self.bytes.resize(start + twice, 0);
+            (at, room) = (start as u32, twice as u32);
+        }
+        let behind = (at + len) as usize;
+        if let Some(to) = self.bytes.get_mut(behind..behind + octets.len()) {
+            to.copy_from_slice(octets);
+        }
+        Place { at, len: needed as u32, room }
+    }
+
+    fn reserve(&mut self, more: usize) {
+        let needed = self.bytes.len() + more;
+        if needed > self.bytes.capacity() {
+            // A power of two with what an allocator notes of it: memory that is used again soon grows no more.
+            let capacity = ((needed + 8).next_power_of_two() - 8).max(Self::LEAST);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+    }
+}
+
+/// Where in a [`Memory`] octets lie, how many, and for how many there is room.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    at: u32,
+    len: u32,
+    room: u32,
+}
+
+/// What a field of an application struct can do; texts and lists lie in the struct's memory. See [`crate::app`].
+pub trait Field {
+    /// Forgets the value.
+    fn clear(&mut self);
+    /// Whether something did not fit, if the field is not in the memory.
     fn is_cut(&self) -> bool {
         false
     }
     /// The value; `None` if the field was never set.
-    fn value(&self) -> Option<Value<'_>>;
+    fn value<'a>(&'a self, memory: &'a Memory) -> Option<Value<'a>>;
     /// Takes over a value: a scalar is replaced, a list grows by one. False if the kind of value does not fit.
-    fn assign(&mut self, value: Value<'_>) -> bool;
+    fn assign(&mut self, value: Value<'_>, memory: &mut Memory) -> bool;
 }
 
 macro_rules! unsigned_field {
@@ -70,24 +204,17 @@ macro_rules! unsigned_field {
             fn clear(&mut self) {
                 *self = None;
             }
-            fn value(&self) -> Option<Value<'_>> {
+            fn value<'a>(&'a self, _: &'a Memory) -> Option<Value<'a>> {
                 self.map(|v| Value::Unsigned(u64::from(v)))
             }
-            fn assign(&mut self, value: Value<'_>) -> bool {
-                let Some(v) = <$int as Item>::from_value(value) else { return false };
+            fn assign(&mut self, value: Value<'_>, _: &mut Memory) -> bool {
+                let v = match value {
+                    Value::Unsigned(v) => <$int>::try_from(v).ok(),
+                    _ => None,
+                };
+                let Some(v) = v else { return false };
                 *self = Some(v);
                 true
-            }
-        }
-        impl Item for $int {
-            fn to_value(&self) -> Value<'_> {
-                Value::Unsigned(u64::from(*self))
-            }
-            fn from_value(value: Value<'_>) -> Option<Self> {
-                match value {
-                    Value::Unsigned(v) => Self::try_from(v).ok(),
-                    _ => None,
-                }
             }
         }
     )*};
@@ -98,10 +225,10 @@ impl Field for Option<i8> {
     fn clear(&mut self) {
         *self = None;
     }
-    fn value(&self) -> Option<Value<'_>> {
+    fn value<'a>(&'a self, _: &'a Memory) -> Option<Value<'a>> {
         self.map(|v| Value::Signed(i64::from(v)))
     }
-    fn assign(&mut self, value: Value<'_>) -> bool {
+    fn assign(&mut self, value: Value<'_>, _: &mut Memory) -> bool {
         let v = match value {
             Value::Signed(v) => i8::try_from(v).ok(),
             // Some registries declare a signed quantity as unsigned8; the octet is the same.
@@ -114,101 +241,60 @@ impl Field for Option<i8> {
     }
 }
 
-/// Makes room for `more` octets, `max` in all: in steps by which a value that is used again soon grows no more.
-fn reserve(bytes: &mut Vec<u8>, more: usize, max: usize) {
-    let needed = bytes.len() + more;
-    if needed > bytes.capacity() {
-        // A power of two with what an allocator notes of it, but not more than can be used.
-        let capacity = ((needed + 8).next_power_of_two().max(64) - 8).min(max.max(24)).max(needed);
-        bytes.reserve_exact(capacity - bytes.len());
+/// Text of at most `MAX` octets, as it came from the wire. Empty and absent are the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Text<const MAX: usize> {
+    at: u32,
+    len: u16,
+    room: u16,
+}
+
+impl<const MAX: usize> Text<MAX> {
+    /// Replaces the value; all after `MAX` octets is cut off.
+    pub fn set(&mut self, bytes: &[u8], memory: &mut Memory) {
+        self.len = 0;
+        self.extend(bytes, memory);
+    }
+
+    /// Appends to the value; all after `MAX` octets is cut off.
+    pub fn extend(&mut self, bytes: &[u8], memory: &mut Memory) {
+        const { assert!(MAX <= u16::MAX as usize) };
+        let fitting = bytes.get(..MAX - usize::from(self.len)).unwrap_or(bytes);
+        memory.cut |= fitting.len() < bytes.len();
+        let Place { at, len, room } = memory.append(self.place(), fitting, MAX);
+        // At most `MAX`, which fits.
+        *self = Self { at, len: len as u16, room: room as u16 };
+    }
+
+    /// The octets; empty if never set.
+    #[must_use]
+    pub fn as_bytes<'a>(&self, memory: &'a Memory) -> &'a [u8] {
+        memory.get(self.place())
+    }
+
+    /// Whether it was never set, or set to nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    const fn place(self) -> Place {
+        Place { at: self.at, len: self.len as u32, room: self.room as u32 }
     }
 }
 
-macro_rules! bytes_field {
-    ($(#[$doc:meta])* $name:ident $variant:ident) => {
-        $(#[$doc])*
-        #[derive(Default, Eq, PartialEq)]
-        pub struct $name<const MAX: usize> {
-            bytes: Vec<u8>,
-            cut: bool,
-        }
-
-        impl<const MAX: usize> Clone for $name<MAX> {
-            fn clone(&self) -> Self {
-                Self { bytes: self.bytes.clone(), cut: self.cut }
-            }
-
-            fn clone_from(&mut self, source: &Self) {
-                self.bytes.clone_from(&source.bytes);
-                self.cut = source.cut;
-            }
-        }
-
-        impl<const MAX: usize> $name<MAX> {
-            /// Replaces the value; all after `MAX` octets is cut off.
-            pub fn set(&mut self, bytes: &[u8]) {
-                self.bytes.clear();
-                self.cut = false;
-                self.extend(bytes);
-            }
-
-            /// Appends to the value; all after `MAX` octets is cut off.
-            pub fn extend(&mut self, bytes: &[u8]) {
-                let room = MAX.saturating_sub(self.bytes.len());
-                let fitting = bytes.get(..room).unwrap_or(bytes);
-                reserve(&mut self.bytes, fitting.len(), MAX);
-                self.bytes.extend_from_slice(fitting);
-                self.cut |= bytes.len() > room;
-            }
-
-            /// The octets; empty if never set.
-            #[must_use]
-            pub fn as_bytes(&self) -> &[u8] {
-                &self.bytes
-            }
-
-            /// Whether it was never set, or set to nothing.
-            #[must_use]
-            pub fn is_empty(&self) -> bool {
-                self.bytes.is_empty()
-            }
-        }
-
-        impl<const MAX: usize> std::fmt::Debug for $name<MAX> {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "\"{}\"", self.bytes.escape_ascii())
-            }
-        }
-
-        impl<const MAX: usize> Field for $name<MAX> {
-            fn clear(&mut self) {
-                self.bytes.clear();
-                self.cut = false;
-            }
-            fn held(&self) -> usize {
-                allocated(self.bytes.capacity())
-            }
-            fn is_cut(&self) -> bool {
-                self.cut
-            }
-            fn value(&self) -> Option<Value<'_>> {
-                if self.bytes.is_empty() { None } else { Some(Value::$variant(&self.bytes)) }
-            }
-            fn assign(&mut self, value: Value<'_>) -> bool {
-                let (Value::Text(bytes) | Value::Octets(bytes)) = value else { return false };
-                self.set(bytes);
-                true
-            }
-        }
-    };
-}
-bytes_field! {
-    /// Text of at most `MAX` octets, as it came from the wire. Empty and absent are the same.
-    Text Text
-}
-bytes_field! {
-    /// At most `MAX` octets that are no text. Empty and absent are the same.
-    Octets Octets
+impl<const MAX: usize> Field for Text<MAX> {
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+    fn value<'a>(&'a self, memory: &'a Memory) -> Option<Value<'a>> {
+        if self.is_empty() { None } else { Some(Value::Text(self.as_bytes(memory))) }
+    }
+    fn assign(&mut self, value: Value<'_>, memory: &mut Memory) -> bool {
+        let (Value::Text(bytes) | Value::Octets(bytes)) = value else { return false };
+        self.set(bytes, memory);
+        true
+    }
 }
 
 macro_rules! short_field {
@@ -255,7 +341,7 @@ macro_rules! short_field {
         }
 
         impl<const MAX: usize> std::fmt::Debug for $name<MAX> {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "\"{}\"", self.as_bytes().escape_ascii())
             }
         }
@@ -267,10 +353,10 @@ macro_rules! short_field {
             fn is_cut(&self) -> bool {
                 self.cut
             }
-            fn value(&self) -> Option<Value<'_>> {
+            fn value<'a>(&'a self, _: &'a Memory) -> Option<Value<'a>> {
                 if self.is_empty() { None } else { Some(Value::$variant(self.as_bytes())) }
             }
-            fn assign(&mut self, value: Value<'_>) -> bool {
+            fn assign(&mut self, value: Value<'_>, _: &mut Memory) -> bool {
                 let (Value::Text(bytes) | Value::Octets(bytes)) = value else { return false };
                 self.set(bytes);
                 true
@@ -288,179 +374,195 @@ short_field! {
     ShortOctets Octets
 }
 
-/// At most `ITEMS` texts of at most `MAX` octets each, in one piece of memory.
-#[derive(Clone, Default, Eq, PartialEq)]
+/// At most `ITEMS` texts of at most `MAX` octets each.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct TextList<const ITEMS: usize, const MAX: usize> {
-    bytes: Vec<u8>,
-    /// End of each text in `bytes`.
-    ends: Vec<u32>,
-    cut: bool,
+    /// Each text behind its length in two octets.
+    place: Place,
+    count: u16,
 }
 
 impl<const ITEMS: usize, const MAX: usize> TextList<ITEMS, MAX> {
+    /// Octets of the length of a text.
+    const LENGTH: usize = size_of::<u16>();
+
     /// Appends a text. A text that is too long is cut off, one too many is left out.
-    pub fn push(&mut self, text: &[u8]) {
-        self.cut |= text.len() > MAX || self.ends.len() >= ITEMS;
-        if self.ends.len() >= ITEMS {
+    pub fn push(&mut self, text: &[u8], memory: &mut Memory) {
+        const { assert!(ITEMS <= u16::MAX as usize && MAX <= u16::MAX as usize) };
+        let fits = usize::from(self.count) < ITEMS;
+        memory.cut |= text.len() > MAX || !fits;
+        if !fits {
             return;
         }
         let fitting = text.get(..MAX).unwrap_or(text);
-        reserve(&mut self.bytes, fitting.len(), usize::MAX);
-        self.bytes.extend_from_slice(fitting);
-        self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+        let most = ITEMS * (Self::LENGTH + MAX);
+        // At most `MAX`, which fits.
+        self.place = memory.append(self.place, &(fitting.len() as u16).to_ne_bytes(), most);
+        self.place = memory.append(self.place, fitting, most);
+        self.count += 1;
     }
 
     /// Appends a text unless it is there already.
-    pub fn push_new(&mut self, text: &[u8]) {
-        if !self.iter().any(|t| t == text) {
-            self.push(text);
+    pub fn push_new(&mut self, text: &[u8], memory: &mut Memory) {
+        if !self.iter(memory).any(|t| t == text) {
+            self.push(text, memory);
         }
     }
 
     /// The texts in the order in which they came.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.ends.len()).map(|i| self.text(i))
+    pub fn iter<'a>(&self, memory: &'a Memory) -> impl Iterator<Item = &'a [u8]> {
+        let mut octets = memory.get(self.place);
+        std::iter::from_fn(move || {
+            let (text, rest) = first_text(octets)?;
+            octets = rest;
+            Some(text)
+        })
+    }
+
+    /// Number of texts.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.count as usize
     }
 
     /// Whether there is none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    fn text(&self, index: usize) -> &[u8] {
-        let end = |i: usize| self.ends.get(i).map_or(0, |&e| e as usize);
-        let start = if index == 0 { 0 } else { end(index - 1) };
-        self.bytes.get(start..end(index)).unwrap_or_default()
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 }
 
-impl<const ITEMS: usize, const MAX: usize> std::fmt::Debug for TextList<ITEMS, MAX> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.iter().map(|t| t.escape_ascii().to_string())).finish()
-    }
-}
-
-impl<const ITEMS: usize, const MAX: usize> ValueList for TextList<ITEMS, MAX> {
-    fn count(&self) -> usize {
-        self.ends.len()
-    }
-    fn at(&self, index: usize) -> Option<Value<'_>> {
-        (index < self.ends.len()).then(|| Value::Text(self.text(index)))
-    }
+/// The first of texts behind their lengths, and the rest.
+fn first_text(octets: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&len, rest) = octets.split_first_chunk()?;
+    rest.split_at_checked(u16::from_ne_bytes(len).into())
 }
 
 impl<const ITEMS: usize, const MAX: usize> Field for TextList<ITEMS, MAX> {
     fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-        self.cut = false;
+        *self = Self::default();
     }
-    fn held(&self) -> usize {
-        allocated(self.bytes.capacity()) + allocated(self.ends.capacity() * size_of::<u32>())
+    fn value<'a>(&'a self, memory: &'a Memory) -> Option<Value<'a>> {
+        let split: Split = |octets| first_text(octets).map(|(text, rest)| (Value::Text(text), rest));
+        (!self.is_empty()).then(|| Value::List(Values { octets: memory.get(self.place), split }))
     }
-    fn is_cut(&self) -> bool {
-        self.cut
-    }
-    fn value(&self) -> Option<Value<'_>> {
-        if self.is_empty() { None } else { Some(Value::List(self)) }
-    }
-    fn assign(&mut self, value: Value<'_>) -> bool {
+    fn assign(&mut self, value: Value<'_>, memory: &mut Memory) -> bool {
         let (Value::Text(bytes) | Value::Octets(bytes)) = value else { return false };
-        self.push(bytes);
+        self.push(bytes, memory);
         true
     }
 }
 
 /// What a [`List`] can hold.
-pub trait Item: Sized {
+pub trait Item: Copy + PartialEq {
+    /// The item as it lies in memory.
+    type Octets: AsRef<[u8]> + for<'a> TryFrom<&'a [u8]>;
+    /// To memory.
+    fn to_octets(self) -> Self::Octets;
+    /// From memory.
+    fn from_octets(octets: Self::Octets) -> Self;
     /// The item as a value.
-    fn to_value(&self) -> Value<'_>;
+    fn to_value(self) -> Value<'static>;
     /// The item of a value; `None` if the kind does not fit.
     fn from_value(value: Value<'_>) -> Option<Self>;
 }
 
-impl Item for [u8; 4] {
-    fn to_value(&self) -> Value<'_> {
-        Value::Ipv4(*self)
+impl Item for u16 {
+    type Octets = [u8; 2];
+    fn to_octets(self) -> [u8; 2] {
+        self.to_ne_bytes()
+    }
+    fn from_octets(octets: [u8; 2]) -> Self {
+        Self::from_ne_bytes(octets)
+    }
+    fn to_value(self) -> Value<'static> {
+        Value::Unsigned(self.into())
     }
     fn from_value(value: Value<'_>) -> Option<Self> {
         match value {
-            Value::Ipv4(address) => Some(address),
+            Value::Unsigned(v) => Self::try_from(v).ok(),
             _ => None,
         }
     }
 }
 
-impl Item for [u8; 16] {
-    fn to_value(&self) -> Value<'_> {
-        Value::Ipv6(*self)
-    }
-    fn from_value(value: Value<'_>) -> Option<Self> {
-        match value {
-            Value::Ipv6(address) => Some(address),
-            _ => None,
+macro_rules! address_item {
+    ($octets:literal $variant:ident) => {
+        impl Item for [u8; $octets] {
+            type Octets = Self;
+            fn to_octets(self) -> Self {
+                self
+            }
+            fn from_octets(octets: Self) -> Self {
+                octets
+            }
+            fn to_value(self) -> Value<'static> {
+                Value::$variant(self)
+            }
+            fn from_value(value: Value<'_>) -> Option<Self> {
+                match value {
+                    Value::$variant(address) => Some(address),
+                    _ => None,
+                }
+            }
         }
-    }
+    };
 }
+address_item!(4 Ipv4);
+address_item!(16 Ipv6);
 
 /// At most `ITEMS` numbers or addresses.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct List<T, const ITEMS: usize> {
-    items: Vec<T>,
-    cut: bool,
+    place: Place,
+    items: PhantomData<T>,
 }
 
-impl<T: Item + Copy + PartialEq, const ITEMS: usize> List<T, ITEMS> {
+impl<T, const ITEMS: usize> Default for List<T, ITEMS> {
+    fn default() -> Self {
+        Self { place: Place::default(), items: PhantomData }
+    }
+}
+
+impl<T: Item, const ITEMS: usize> List<T, ITEMS> {
     /// Appends an item; one too many is left out.
-    pub fn push(&mut self, item: T) {
-        if self.items.len() < ITEMS {
-            self.items.push(item);
+    pub fn push(&mut self, item: T, memory: &mut Memory) {
+        let most = ITEMS * size_of::<T::Octets>();
+        if (self.place.len as usize) < most {
+            self.place = memory.append(self.place, item.to_octets().as_ref(), most);
         } else {
-            self.cut = true;
+            memory.cut = true;
         }
     }
 
     /// Appends an item unless it is there already.
-    pub fn push_new(&mut self, item: T) {
-        if !self.items.contains(&item) {
-            self.push(item);
+    pub fn push_new(&mut self, item: T, memory: &mut Memory) {
+        if !self.iter(memory).any(|other| other == item) {
+            self.push(item, memory);
         }
     }
 
     /// The items in the order in which they came.
-    #[must_use]
-    pub fn as_slice(&self) -> &[T] {
-        &self.items
+    pub fn iter<'a>(&self, memory: &'a Memory) -> impl Iterator<Item = T> + use<'a, T, ITEMS> {
+        let octets = memory.get(self.place);
+        octets.chunks_exact(size_of::<T::Octets>()).filter_map(|item| item.try_into().ok().map(T::from_octets))
     }
 }
 
-impl<T: Item, const ITEMS: usize> ValueList for List<T, ITEMS> {
-    fn count(&self) -> usize {
-        self.items.len()
-    }
-    fn at(&self, index: usize) -> Option<Value<'_>> {
-        self.items.get(index).map(Item::to_value)
-    }
-}
-
-impl<T: Item + Copy + PartialEq, const ITEMS: usize> Field for List<T, ITEMS> {
+impl<T: Item, const ITEMS: usize> Field for List<T, ITEMS> {
     fn clear(&mut self) {
-        self.items.clear();
-        self.cut = false;
+        *self = Self::default();
     }
-    fn held(&self) -> usize {
-        allocated(self.items.capacity() * size_of::<T>())
+    fn value<'a>(&'a self, memory: &'a Memory) -> Option<Value<'a>> {
+        let split: Split = |octets| {
+            let (item, rest) = octets.split_at_checked(size_of::<T::Octets>())?;
+            Some((T::from_octets(item.try_into().ok()?).to_value(), rest))
+        };
+        (self.place.len > 0).then(|| Value::List(Values { octets: memory.get(self.place), split }))
     }
-    fn is_cut(&self) -> bool {
-        self.cut
-    }
-    fn value(&self) -> Option<Value<'_>> {
-        if self.items.is_empty() { None } else { Some(Value::List(self)) }
-    }
-    fn assign(&mut self, value: Value<'_>) -> bool {
+    fn assign(&mut self, value: Value<'_>, memory: &mut Memory) -> bool {
         let Some(item) = T::from_value(value) else { return false };
-        self.push(item);
+        self.push(item, memory);
         true
     }
 }
@@ -471,22 +573,22 @@ mod tests {
 
     #[test]
     fn a_text_keeps_to_its_bound_and_says_so() {
-        let mut text = Text::<4>::default();
-        text.set(b"abc");
-        assert!(!text.is_cut());
-        text.extend(b"de");
-        assert_eq!(text.as_bytes(), b"abcd");
-        assert!(text.is_cut());
-        text.set(b"x");
-        assert!(!text.is_cut());
+        let (mut memory, mut text) = (Memory::default(), Text::<4>::default());
+        text.set(b"abc", &mut memory);
+        assert!(!memory.is_cut());
+        text.extend(b"de", &mut memory);
+        assert_eq!(text.as_bytes(&memory), b"abcd");
+        assert!(memory.is_cut());
+        text.set(b"x", &mut memory);
+        assert_eq!(text.as_bytes(&memory), b"x");
     }
 
     #[test]
     fn a_short_text_keeps_to_its_bound_and_says_so() {
         let mut text = ShortText::<4>::default();
-        assert!(text.value().is_none());
+        assert!(text.is_empty());
         text.set(b"abcde");
-        assert_eq!((text.as_bytes(), text.is_cut(), text.held()), (&b"abcd"[..], true, 0));
+        assert_eq!((text.as_bytes(), text.is_cut()), (&b"abcd"[..], true));
         text.set(b"x");
         let mut other = ShortText::<4>::default();
         other.set(b"x");
@@ -497,40 +599,67 @@ mod tests {
 
     #[test]
     fn a_list_of_texts_leaves_out_what_is_too_much() {
-        let mut list = TextList::<2, 3>::default();
+        let (mut memory, mut list) = (Memory::default(), TextList::<2, 3>::default());
         for text in [&b"ab"[..], b"", b"c"] {
-            list.push(text);
+            list.push(text, &mut memory);
         }
-        assert_eq!(list.iter().collect::<Vec<_>>(), [&b"ab"[..], b""]);
-        assert!(list.is_cut());
-        list.clear();
-        list.push(b"abcd");
-        assert_eq!(list.iter().collect::<Vec<_>>(), [&b"abc"[..]]);
+        assert_eq!(list.iter(&memory).collect::<Vec<_>>(), [&b"ab"[..], b""]);
+        assert!(memory.is_cut());
+        (list, memory.cut) = (TextList::default(), false);
+        list.push(b"abcd", &mut memory);
+        assert_eq!(list.iter(&memory).collect::<Vec<_>>(), [&b"abc"[..]]);
+        assert!(memory.is_cut());
     }
 
     #[test]
-    fn what_is_held_grows_with_the_value_and_stays_when_it_is_cleared() {
-        let (mut text, mut texts, mut list) =
-            (Text::<100>::default(), TextList::<4, 9>::default(), List::<u16, 4>::default());
-        let held = |fields: [&dyn Field; 3]| fields.map(Field::held);
-        assert_eq!(held([&text, &texts, &list]), [0; 3]);
-        text.set(&[b'x'; 100]);
-        texts.push(b"x");
-        list.push(1);
-        let full = held([&text, &texts, &list]);
-        assert!(full[0] >= 112 && full[1] >= 64 && full[2] >= 32, "{full:?}");
-        for field in [&mut text as &mut dyn Field, &mut texts, &mut list] {
-            field.clear();
-        }
-        assert_eq!(held([&text, &texts, &list]), full);
+    fn what_is_held_grows_with_the_values_and_stays_when_they_are_cleared() {
+        let (mut memory, mut text) = (Memory::default(), Text::<1000>::default());
+        assert_eq!(memory.held(), 0);
+        text.set(&[b'x'; 100], &mut memory);
+        assert_eq!(memory.held(), 128);
+        text.extend(&[b'x'; 100], &mut memory);
+        assert_eq!(memory.held(), 256);
+        memory.clear();
+        assert_eq!((memory.held(), memory.as_bytes()), (256, &[][..]));
         assert_eq!([0, 1, 24, 25, 40, 41].map(allocated), [0, 32, 32, 48, 48, 64]);
+    }
+
+    /// Values that grow in turns are what each of them would be alone, and little is lost behind them.
+    #[test]
+    fn fields_in_one_memory_do_not_disturb_each_other() {
+        let mut memory = Memory::default();
+        let (mut a, mut b) = (Text::<300>::default(), Text::<5>::default());
+        let (mut texts, mut numbers) = (TextList::<40, 6>::default(), List::<u16, 30>::default());
+        let mut expected = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..3000_u16 {
+            let word = round.to_string();
+            if round % 50 == 49 {
+                a.set(word.as_bytes(), &mut memory);
+                expected.0 = word.clone().into_bytes();
+            } else {
+                a.extend(word.as_bytes(), &mut memory);
+                expected.0.extend(word.bytes());
+            }
+            b.set(word.as_bytes(), &mut memory);
+            texts.push_new(word.as_bytes(), &mut memory);
+            numbers.push_new(round % 32, &mut memory);
+            expected.0.truncate(300);
+            expected.1.extend((round < 40).then(|| word.clone().into_bytes()));
+            expected.2.extend((round < 30).then_some(round));
+            assert_eq!((a.as_bytes(&memory), b.as_bytes(&memory)), (&expected.0[..], word.as_bytes()));
+            assert!(texts.iter(&memory).eq(expected.1.iter().map(Vec::as_slice)));
+            assert!(numbers.iter(&memory).eq(expected.2.iter().copied()));
+        }
+        let most = 300 + 5 + 40 * 8 + 30 * 2;
+        assert!(memory.as_bytes().len() <= 3 * most, "{} of {most}", memory.as_bytes().len());
     }
 
     #[test]
     fn a_number_that_is_too_large_is_refused() {
         let mut field: Option<u8> = None;
-        assert!(!field.assign(Value::Unsigned(256)));
-        assert!(field.assign(Value::Unsigned(255)));
+        let mut memory = Memory::default();
+        assert!(!field.assign(Value::Unsigned(256), &mut memory));
+        assert!(field.assign(Value::Unsigned(255), &mut memory));
         assert_eq!(field, Some(255));
     }
 }

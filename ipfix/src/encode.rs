@@ -432,7 +432,7 @@ impl<'a> Cursor<'a> {
         self.extend(&[ALL_OF]);
         self.extend(specifier.get(..len).unwrap_or_default());
         if let Some(Value::List(list)) = value {
-            for item in (0..list.count()).filter_map(|i| list.at(i)) {
+            for item in list.iter() {
                 let before = self.at;
                 self.value(kind, Some(item));
                 if self.at - start > usize::from(u16::MAX) {

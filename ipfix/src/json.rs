@@ -77,7 +77,7 @@ fn write_value(kind: AbstractType, value: Value<'_>, out: &mut Vec<u8>) {
         }
         Value::List(list) => {
             let mut separator = b'[';
-            for item in (0..list.count()).filter_map(|i| list.at(i)) {
+            for item in list.iter() {
                 out.push(separator);
                 separator = b',';
                 write_value(kind, item, out);
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_record_is_one_line_of_json() {
         let mut http = Http::default();
-        http.request_target.set(b"/a\"b\\c\n\x01\xff\xc3\xa9");
+        http.request_target.set(b"/a\"b\\c\n\x01\xff\xc3\xa9", &mut http.memory);
         http.status_code = Some(200);
         let record = FlowRecord {
             key: FlowKey::new([192, 0, 2, 1].into(), [192, 0, 2, 2].into(), 1, 80, 6),

@@ -24,7 +24,7 @@ macro_rules! app_protocols {
 
 use std::fmt::Debug;
 
-use crate::Value;
+use crate::{Memory, Value};
 
 /// What every field struct can do, by index of the field. Made by [`fields!`](crate::fields).
 pub trait Fields: Clone + Debug + Default + PartialEq {
@@ -38,8 +38,8 @@ pub trait Fields: Clone + Debug + Default + PartialEq {
     fn assign(&mut self, field: usize, value: Value<'_>) -> bool;
     /// Forgets all values, keeps the memory.
     fn clear(&mut self);
-    /// Bytes of memory that the fields hold beside the struct.
-    fn held(&self) -> usize;
+    /// What texts and lists lie in.
+    fn memory(&self) -> &Memory;
     /// Whether something did not fit into its field.
     fn is_cut(&self) -> bool;
 }
@@ -54,9 +54,26 @@ macro_rules! fields {
         }
     ) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, Default, Eq, PartialEq)]
+        #[derive(Clone, Default)]
         pub struct $name {
             $($(#[$field_doc])* pub $field: $type,)*
+            /// What texts and lists lie in.
+            pub memory: $crate::Memory,
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let mut shown = f.debug_struct(stringify!($name));
+                $(shown.field(stringify!($field), &$crate::Field::value(&self.$field, &self.memory));)*
+                shown.finish()
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                $($crate::Field::value(&self.$field, &self.memory)
+                    == $crate::Field::value(&other.$field, &other.memory) &&)* true
+            }
         }
 
         impl $name {
@@ -86,24 +103,25 @@ macro_rules! fields {
 
             fn value(&self, field: usize) -> Option<$crate::Value<'_>> {
                 let fields: &[&dyn $crate::Field] = &[$(&self.$field),*];
-                fields.get(field)?.value()
+                fields.get(field)?.value(&self.memory)
             }
 
             fn assign(&mut self, field: usize, value: $crate::Value<'_>) -> bool {
                 let fields: &mut [&mut dyn $crate::Field] = &mut [$(&mut self.$field),*];
-                fields.get_mut(field).is_some_and(|f| f.assign(value))
+                fields.get_mut(field).is_some_and(|f| f.assign(value, &mut self.memory))
             }
 
             fn clear(&mut self) {
                 $($crate::Field::clear(&mut self.$field);)*
+                self.memory.clear();
             }
 
-            fn held(&self) -> usize {
-                $($crate::Field::held(&self.$field) +)* 0
+            fn memory(&self) -> &$crate::Memory {
+                &self.memory
             }
 
             fn is_cut(&self) -> bool {
-                $($crate::Field::is_cut(&self.$field) ||)* false
+                $($crate::Field::is_cut(&self.$field) ||)* self.memory.is_cut()
             }
         }
     };

@@ -104,7 +104,7 @@ fn write_list(element: Element, kind: AbstractType, value: Option<Value<'_>>, ou
     out.push(ALL_OF);
     write_specifier(FieldSpecifier { element, length: kind.length() }, out);
     if let Some(Value::List(list)) = value {
-        for item in (0..list.count()).filter_map(|i| list.at(i)) {
+        for item in list.iter() {
             let before = out.len();
             write(kind, Some(item), out);
             if out.len() - start > usize::from(u16::MAX) {

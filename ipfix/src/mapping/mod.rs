@@ -59,7 +59,7 @@ macro_rules! rows {
 
         /// The rows whose fields are set, a bit for each.
         pub(crate) fn present(fields: &weir_flow::app::$fields) -> u64 {
-            let is_set = [$(weir_flow::Field::value(&fields.$field).is_some()),*];
+            let is_set = [$(weir_flow::Field::value(&fields.$field, &fields.memory).is_some()),*];
             is_set.iter().rev().fold(0, |present, is_set| present << 1 | u64::from(*is_set))
         }
 
@@ -70,7 +70,7 @@ macro_rules! rows {
             out: &mut $crate::encode::Cursor<'_>,
         ) {
             $(if present & (1 << const { weir_flow::app::$fields::field(stringify!($field)) }) != 0 {
-                let value = weir_flow::Field::value(&fields.$field);
+                let value = weir_flow::Field::value(&fields.$field, &fields.memory);
                 rows!(@write $kind, $element, value, out);
             })*
         }

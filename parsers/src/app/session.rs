@@ -570,7 +570,7 @@ const fn held_by_list(states: &Vec<State>) -> usize {
 }
 
 /// Depths of [`Session::memory`].
-pub const DEPTH: usize = 3;
+pub const DEPTH: usize = 4;
 
 /// The memory of a value.
 pub fn memory_of<T>(value: &T) -> Range<*const u8> {
@@ -601,7 +601,7 @@ impl Session {
     }
 
     /// Memory that this session points to, for whoever wants to ask for it before it is needed: at depth 0 the parser, at 1
-    /// the list of transactions, at 2 the fields of the youngest. What is not there is `None`.
+    /// the list of transactions, at 2 the fields of the youngest, at 3 their texts. What is not there is `None`.
     #[must_use]
     pub fn memory(&self, depth: usize) -> Option<Range<*const u8>> {
         self.state.memory(depth)

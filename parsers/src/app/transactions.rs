@@ -36,7 +36,7 @@ impl<F: Fields> Kept<F> {
     /// Brings the budget up to date.
     fn charge(&mut self, budget: &mut Budget) {
         // Beside the block itself, its place in a list of spare ones, which doubles when it grows.
-        let now = allocated(size_of::<Self>()) + 2 * size_of::<usize>() + self.fields.held();
+        let now = allocated(size_of::<Self>()) + 2 * size_of::<usize>() + self.fields.memory().held();
         if now != self.charged {
             budget.change(self.charged, now);
             self.charged = now;
@@ -203,10 +203,14 @@ impl<F: Fields> Transactions<F> {
         }
     }
 
-    /// Memory that this points to: the list, then the fields of the youngest.
+    /// Memory that this points to: the list, then the fields of the youngest, then their texts.
     pub(super) fn memory(&self, depth: usize) -> Option<Range<*const u8>> {
         let youngest = self.entries.last()?;
-        Some(if depth == 0 { memory_of(youngest) } else { memory_of(&*youngest.kept) })
+        Some(match depth {
+            0 => memory_of(youngest),
+            1 => memory_of(&*youngest.kept),
+            _ => youngest.kept.fields.memory().as_bytes().as_ptr_range(),
+        })
     }
 
     /// Transactions opened since the flow began.

@@ -231,9 +231,7 @@ fn field_text(record: &FlowRecord<'_>, column: &AppColumn) -> String {
     let Some(app) = record.app.filter(|a| a.slug() == column.slug) else { return String::new() };
     match app.value(column.row.field) {
         None => String::new(),
-        Some(Value::List(list)) => {
-            (0..list.count()).filter_map(|i| list.at(i)).map(value_text).collect::<Vec<_>>().join(",")
-        }
+        Some(Value::List(list)) => list.iter().map(value_text).collect::<Vec<_>>().join(","),
         Some(value) => value_text(value),
     }
 }

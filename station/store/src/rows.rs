@@ -256,11 +256,12 @@ impl RecordBuffer {
                 };
                 match (&mut column.lists, value) {
                     (Some(lists), Value::List(list)) => {
-                        let items = list.count();
-                        for (item, value) in (0u32..).zip((0..items).filter_map(|i| list.at(i))) {
-                            cell(&mut column.cells, item, value);
+                        let mut items = 0;
+                        for value in list.iter() {
+                            cell(&mut column.cells, items, value);
+                            items += 1;
                         }
-                        lists.push(items);
+                        lists.push(items as usize);
                     }
                     (Some(lists), _) => lists.push(0),
                     (None, value) => cell(&mut column.cells, 0, value),

@@ -161,14 +161,14 @@ fn sample() -> Vec<Owned> {
     web.record.reverse = web.record.forward;
     (web.record.reverse.packets, web.record.reverse.octets) = (20, 1_800_000);
     let mut http = Http::default();
-    http.request_host.set(b"www.example.org");
+    http.request_host.set(b"www.example.org", &mut http.memory);
     http.request_method.set(b"GET");
     http.status_code = Some(200);
     web.app = Some(AppFields::Http(Box::new(http)));
     let mut dns = uniflow("2001:db8:1:2:3::4", "2001:db8::53", (40_000, 53), 17, (1_000, 2), (1, 80));
     let mut fields = Dns::default();
-    fields.query_name.set(b"www.example.org");
-    fields.answers.push(b"www.example.org 60 A 192.0.2.80");
+    fields.query_name.set(b"www.example.org", &mut fields.memory);
+    fields.answers.push(b"www.example.org 60 A 192.0.2.80", &mut fields.memory);
     dns.app = Some(AppFields::Dns(Box::new(fields)));
     let mut ping = uniflow("192.168.1.10", "192.0.2.1", (0, 0), 1, (3_000, 0), (1, 84));
     ping.record.icmp_type_code = Some(0x0800);

@@ -50,7 +50,7 @@ fn store() -> tempfile::TempDir {
         let key = FlowKey::new([192, 0, 2, n].into(), [198, 51, 100, 1].into(), 1024, 53, 17);
         let name = if n == 0 { HOSTILE } else { "www.example" };
         let mut dns = Dns::default();
-        dns.query_name.set(name.as_bytes());
+        dns.query_name.set(name.as_bytes(), &mut dns.memory);
         let app = AppFields::Dns(Box::new(dns));
         let record = FlowRecord { key, forward, app: Some(app.borrow()), ..FlowRecord::default() };
         writer.append(&record).unwrap();

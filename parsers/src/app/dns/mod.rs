@@ -27,7 +27,7 @@ mod rdata;
 mod tests;
 
 use weir_flow::{
-    ValueList, allocated,
+    allocated,
     app::{Dns, dns::MAX_ANSWERS},
 };
 
@@ -221,7 +221,9 @@ impl Parser {
                 && match question {
                     // A response may leave the question out; a query without one is matched by the same only.
                     None => header.is_response() || d.query_type.is_none(),
-                    Some(q) => d.query_type == Some(q.kind) && d.query_name.as_bytes().eq_ignore_ascii_case(name),
+                    Some(q) => {
+                        d.query_type == Some(q.kind) && d.query_name.as_bytes(&d.memory).eq_ignore_ascii_case(name)
+                    }
                 }
         };
         let mut found = transactions.find_open(is_it);
@@ -234,7 +236,7 @@ impl Parser {
             let (index, fields) = transactions.open();
             fields.transaction_id = Some(header.id);
             if let Some(q) = question {
-                fields.query_name.set(name);
+                fields.query_name.set(name, &mut fields.memory);
                 fields.query_type = Some(q.kind);
                 fields.query_class = Some(q.class);
             }
@@ -266,22 +268,23 @@ fn answers(bytes: &[u8], mut at: usize, count: u16, fields: &mut Dns, text: &mut
 }
 
 fn answer(bytes: &[u8], record: &Record<'_>, fields: &mut Dns, text: &mut Vec<u8>) {
+    let memory = &mut fields.memory;
     // Multicast DNS uses the first bit of the class for itself (RFC 6762 section 10.2).
     if record.class & 0x7fff == CLASS_IN {
         match record.kind {
-            rdata::A => record.data.try_into().into_iter().for_each(|a| fields.answer_ipv4.push_new(a)),
-            rdata::AAAA => record.data.try_into().into_iter().for_each(|a| fields.answer_ipv6.push_new(a)),
+            rdata::A => record.data.try_into().into_iter().for_each(|a| fields.answer_ipv4.push_new(a, memory)),
+            rdata::AAAA => record.data.try_into().into_iter().for_each(|a| fields.answer_ipv6.push_new(a, memory)),
             _ => {}
         }
     }
     // What does not fit is not written, but for the one that tells the list that it was cut.
-    if fields.answers.count() < MAX_ANSWERS {
+    if fields.answers.len() < MAX_ANSWERS {
         text.clear();
         if rdata::write_record(bytes, record, text) {
-            fields.answers.push_new(text);
+            fields.answers.push_new(text, memory);
         }
     } else {
-        fields.answers.push(b"");
+        fields.answers.push(b"", memory);
     }
 }
 

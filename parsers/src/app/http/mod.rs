@@ -23,7 +23,7 @@ mod head;
 #[cfg(test)]
 mod tests;
 
-use weir_flow::{Text, app::Http};
+use weir_flow::{Memory, Text, app::Http};
 
 use self::head::{Head, RequestLine, Shape, Start, authority, shape};
 use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport, line};
@@ -158,16 +158,16 @@ impl Parser {
         self.connecting = (line.method == b"CONNECT").then_some(direction);
         let (_, http) = transactions.open();
         http.request_method.set(line.method);
-        http.request_target.set(line.target);
+        http.request_target.set(line.target, &mut http.memory);
         http.message_version.set(line.version);
-        unfold(&mut http.request_host, head.host);
+        unfold(&mut http.request_host, &mut http.memory, head.host);
         if http.request_host.is_empty()
             && let Some(authority) = authority(line.target)
         {
-            http.request_host.set(authority);
+            http.request_host.set(authority, &mut http.memory);
         }
-        unfold(&mut http.user_agent, head.user_agent);
-        unfold(&mut http.referer, head.referer);
+        unfold(&mut http.user_agent, &mut http.memory, head.user_agent);
+        unfold(&mut http.referer, &mut http.memory, head.referer);
         match head.content_length {
             _ if head.is_chunked => After::Chunks,
             Some(length) if length > 0 => After::Body(length),
@@ -201,9 +201,9 @@ impl Parser {
             http.message_version.set(version);
         }
         http.status_code = Some(status);
-        http.reason_phrase.set(reason);
-        unfold(&mut http.content_type, head.content_type);
-        unfold(&mut http.server, head.server);
+        http.reason_phrase.set(reason, &mut http.memory);
+        unfold(&mut http.content_type, &mut http.memory, head.content_type);
+        unfold(&mut http.server, &mut http.memory, head.server);
         let method = http.request_method.as_bytes();
         match status {
             101 => After::Upgrade,
@@ -290,15 +290,15 @@ fn tunnel(input: Input<'_>) -> Step {
     if input.bytes.first() == Some(&HANDSHAKE) { Step::Handover(0) } else { Step::Done }
 }
 
-fn unfold<const MAX: usize>(text: &mut Text<MAX>, value: &[u8]) {
+fn unfold<const MAX: usize>(text: &mut Text<MAX>, memory: &mut Memory, value: &[u8]) {
     if text.is_empty() && line::find(value, b'\n').is_none() {
-        text.set(value.trim_ascii());
+        text.set(value.trim_ascii(), memory);
         return;
     }
     for part in line::parts(value) {
         if !text.is_empty() {
-            text.extend(b" ");
+            text.extend(b" ", memory);
         }
-        text.extend(part);
+        text.extend(part, memory);
     }
 }

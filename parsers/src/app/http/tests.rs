@@ -48,7 +48,7 @@ fn input(direction: Direction, bytes: &[u8]) -> Input<'_> {
 }
 
 fn targets(found: &[Http]) -> Vec<(&str, Option<u16>)> {
-    found.iter().map(|h| (str::from_utf8(h.request_target.as_bytes()).unwrap(), h.status_code)).collect()
+    found.iter().map(|h| (str::from_utf8(h.request_target.as_bytes(&h.memory)).unwrap(), h.status_code)).collect()
 }
 
 #[test]
@@ -83,15 +83,15 @@ fn all_fields_of_a_transaction() {
     let found = c.finish();
     let [h] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!(h.request_method.as_bytes(), b"POST");
-    assert_eq!(h.request_target.as_bytes(), b"/x?y");
-    assert_eq!(h.request_host.as_bytes(), b"h.example:80");
+    assert_eq!(h.request_target.as_bytes(&h.memory), b"/x?y");
+    assert_eq!(h.request_host.as_bytes(&h.memory), b"h.example:80");
     assert_eq!(h.message_version.as_bytes(), b"HTTP/1.1");
-    assert_eq!(h.user_agent.as_bytes(), b"ua");
-    assert_eq!(h.referer.as_bytes(), b"r");
+    assert_eq!(h.user_agent.as_bytes(&h.memory), b"ua");
+    assert_eq!(h.referer.as_bytes(&h.memory), b"r");
     assert_eq!(h.status_code, Some(404));
-    assert_eq!(h.reason_phrase.as_bytes(), b"Not  Found");
-    assert_eq!(h.content_type.as_bytes(), b"text/html; charset=x");
-    assert_eq!(h.server.as_bytes(), b"s");
+    assert_eq!(h.reason_phrase.as_bytes(&h.memory), b"Not  Found");
+    assert_eq!(h.content_type.as_bytes(&h.memory), b"text/html; charset=x");
+    assert_eq!(h.server.as_bytes(&h.memory), b"s");
 }
 
 #[test]
@@ -172,8 +172,8 @@ fn what_httparse_refuses_is_read_line_by_line() {
     c.all(Forward, &head);
     let found = c.finish();
     assert_eq!(targets(&found), [("/a b", None)]);
-    assert_eq!(found[0].user_agent.as_bytes(), b"folded agent");
-    assert_eq!(found[0].request_host.as_bytes(), b"h");
+    assert_eq!(found[0].user_agent.as_bytes(&found[0].memory), b"folded agent");
+    assert_eq!(found[0].request_host.as_bytes(&found[0].memory), b"h");
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_head_without_end_is_read_up_to_the_bound() {
     c.all(Forward, &head);
     let found = c.finish();
     assert_eq!(targets(&found), [("/", None), ("/next", None)]);
-    assert_eq!(found[0].request_host.as_bytes(), b"h");
+    assert_eq!(found[0].request_host.as_bytes(&found[0].memory), b"h");
     assert!(found[0].user_agent.is_empty());
 }
 
@@ -197,7 +197,7 @@ fn a_head_that_was_not_captured_whole_gives_its_whole_lines() {
     let step = c.parser.parse(Input { snapped: true, ..input(Forward, bytes) }, &mut c.transactions, &mut ());
     assert_eq!(step, Step::Consumed(26));
     let found = c.finish();
-    assert_eq!(found[0].request_host.as_bytes(), b"h");
+    assert_eq!(found[0].request_host.as_bytes(&found[0].memory), b"h");
     assert!(found[0].user_agent.is_empty());
 }
 

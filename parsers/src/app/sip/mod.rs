@@ -22,7 +22,7 @@ mod head;
 #[cfg(test)]
 mod tests;
 
-use weir_flow::{Text, app::Sip};
+use weir_flow::{Memory, Text, app::Sip};
 
 use self::head::{Head, Shape, Start, first_value, shape, uri};
 use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport, line};
@@ -46,6 +46,7 @@ pub struct Scratch {
     call_id: Text<256>,
     cseq: Text<64>,
     to: Text<512>,
+    memory: Memory,
 }
 
 impl super::Parser for Parser {
@@ -169,43 +170,46 @@ impl Parser {
 
 /// Puts a message into its transaction.
 fn record(head: &Head<'_>, transactions: &mut Transactions<Sip>, scratch: &mut Scratch) {
-    let Scratch { call_id, cseq, to } = scratch;
-    cseq.set(b"");
-    for word in head.cseq.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty()) {
-        append(cseq, word);
-    }
-    call_id.set(b"");
-    unfold(call_id, head.call_id);
-    let is_same = |sip: &Sip| sip.call_id == *call_id && sip.cseq == *cseq;
+    let Scratch { call_id, cseq, to, memory: read } = scratch;
+    read.clear();
+    (*call_id, *cseq, *to) = (Text::default(), Text::default(), Text::default());
+    unfold(call_id, read, head.call_id);
+    words(cseq, read, head.cseq);
+    let is_same = |sip: &Sip| {
+        sip.call_id.as_bytes(&sip.memory) == call_id.as_bytes(read)
+            && sip.cseq.as_bytes(&sip.memory) == cseq.as_bytes(read)
+    };
     let known = if call_id.is_empty() { None } else { transactions.find_any(is_same) };
     let index = known.unwrap_or_else(|| transactions.open().0);
     let Some(sip) = transactions.fields_mut(index) else { return };
+    let memory = &mut sip.memory;
+    if known.is_none() {
+        unfold(&mut sip.call_id, memory, head.call_id);
+        words(&mut sip.cseq, memory, head.cseq);
+    }
     let is_complete = match head.start {
         Start::Request { method, uri } => {
             if sip.method.is_empty() {
                 sip.method.set(method);
             }
-            first(&mut sip.request_uri, uri);
+            first(&mut sip.request_uri, memory, uri);
             method == b"ACK"
         }
         Start::Response { status } => {
-            sip.status_code.push_new(status);
+            sip.status_code.push_new(status, memory);
             status >= 200
         }
     };
-    sip.call_id.clone_from(call_id);
-    sip.cseq.clone_from(cseq);
-    first(&mut sip.from, head.from);
-    first(&mut sip.from_uri, uri(head.from));
-    first(&mut sip.to_uri, uri(head.to));
-    first(&mut sip.user_agent, head.user_agent);
-    first(&mut sip.server, head.server);
-    first(&mut sip.via, first_value(head.via));
-    first(&mut sip.contact, first_value(head.contact));
+    first(&mut sip.from, memory, head.from);
+    first(&mut sip.from_uri, memory, uri(head.from));
+    first(&mut sip.to_uri, memory, uri(head.to));
+    first(&mut sip.user_agent, memory, head.user_agent);
+    first(&mut sip.server, memory, head.server);
+    first(&mut sip.via, memory, first_value(head.via));
+    first(&mut sip.contact, memory, first_value(head.contact));
     if !head.to.is_empty() {
-        to.set(b"");
-        unfold(to, head.to);
-        sip.to.push_new(to.as_bytes());
+        unfold(to, read, head.to);
+        sip.to.push_new(to.as_bytes(read), memory);
     }
     if is_complete {
         transactions.complete(index);
@@ -213,23 +217,28 @@ fn record(head: &Head<'_>, transactions: &mut Transactions<Sip>, scratch: &mut S
 }
 
 /// Sets what is not set yet.
-fn first<const MAX: usize>(text: &mut Text<MAX>, value: &[u8]) {
+fn first<const MAX: usize>(text: &mut Text<MAX>, memory: &mut Memory, value: &[u8]) {
     if text.is_empty() {
-        unfold(text, value);
+        unfold(text, memory, value);
     }
 }
 
-fn unfold<const MAX: usize>(text: &mut Text<MAX>, value: &[u8]) {
+fn unfold<const MAX: usize>(text: &mut Text<MAX>, memory: &mut Memory, value: &[u8]) {
     if text.is_empty() && line::find(value, b'\n').is_none() {
-        text.set(value.trim_ascii());
+        text.set(value.trim_ascii(), memory);
         return;
     }
-    line::parts(value).for_each(|part| append(text, part));
+    line::parts(value).for_each(|part| append(text, memory, part));
 }
 
-fn append<const MAX: usize>(text: &mut Text<MAX>, part: &[u8]) {
+/// Appends words with one space between two.
+fn words<const MAX: usize>(text: &mut Text<MAX>, memory: &mut Memory, value: &[u8]) {
+    value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).for_each(|word| append(text, memory, word));
+}
+
+fn append<const MAX: usize>(text: &mut Text<MAX>, memory: &mut Memory, part: &[u8]) {
     if !text.is_empty() {
-        text.extend(b" ");
+        text.extend(b" ", memory);
     }
-    text.extend(part);
+    text.extend(part, memory);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The header section of a message (RFC 5322 section 2.2), line by line.
 
-use weir_flow::{Text, app::Smtp};
+use weir_flow::{Memory, Text, app::Smtp};
 
 use crate::app::line;
 
@@ -35,11 +35,11 @@ impl HeaderSection {
         }
         if line::is_folded(line) {
             if let Some(field) = self.field {
-                let text = field.of(smtp);
+                let (text, memory) = field.of(smtp);
                 if !text.is_empty() {
-                    text.extend(b" ");
+                    text.extend(b" ", memory);
                 }
-                text.extend(line.trim_ascii());
+                text.extend(line.trim_ascii(), memory);
             }
             return;
         }
@@ -50,22 +50,24 @@ impl HeaderSection {
             return;
         };
         // A field that comes again does not replace the first.
-        self.field = Recorded::by_name(name).filter(|f| f.of(smtp).is_empty());
+        self.field = Recorded::by_name(name).filter(|f| f.of(smtp).0.is_empty());
         if let Some(field) = self.field {
-            field.of(smtp).set(value);
+            let (text, memory) = field.of(smtp);
+            text.set(value, memory);
         }
     }
 }
 
 impl Recorded {
-    fn of(self, smtp: &mut Smtp) -> &mut Text<1024> {
-        match self {
+    fn of(self, smtp: &mut Smtp) -> (&mut Text<1024>, &mut Memory) {
+        let text = match self {
             Self::Cc => &mut smtp.header_cc,
             Self::From => &mut smtp.header_from,
             Self::MessageId => &mut smtp.message_id,
             Self::Subject => &mut smtp.subject,
             Self::To => &mut smtp.header_to,
-        }
+        };
+        (text, &mut smtp.memory)
     }
 
     fn by_name(name: &[u8]) -> Option<Self> {

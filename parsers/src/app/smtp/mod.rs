@@ -24,7 +24,7 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-use weir_flow::{Field as _, Text, app::Smtp};
+use weir_flow::{allocated, app::Smtp};
 
 use self::message::HeaderSection;
 use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport, line};
@@ -83,7 +83,7 @@ pub struct Parser {
     in_line: [bool; 2],
     sending: Sending,
     header: HeaderSection,
-    helo: Text<256>,
+    helo: Vec<u8>,
     /// The last command was DATA, or it may have been.
     data_asked: bool,
     /// Something of the message has come since DATA.
@@ -187,12 +187,12 @@ impl super::Parser for Parser {
 
     fn clear(&mut self) {
         let mut helo = std::mem::take(&mut self.helo);
-        helo.set(b"");
+        helo.clear();
         *self = Self { helo, ..Self::default() };
     }
 
     fn held(&self) -> usize {
-        self.helo.held()
+        allocated(self.helo.capacity())
     }
 }
 
@@ -216,20 +216,21 @@ impl Parser {
             return Step::Consumed(len);
         }
         let Some(smtp) = self.current(transactions) else { return Step::Consumed(len) };
-        smtp.command.push_new(command);
+        smtp.command.push_new(command, &mut smtp.memory);
         match command {
             b"EHLO" | b"HELO" | b"LHLO" => {
-                smtp.helo.set(parameter);
-                self.helo.set(parameter);
+                smtp.helo.set(parameter, &mut smtp.memory);
+                self.helo.clear();
+                self.helo.extend_from_slice(smtp.helo.as_bytes(&smtp.memory));
             }
             b"MAIL" => {
                 self.mail_seen = true;
-                smtp.mail_from.set(path(parameter, b"FROM"));
+                smtp.mail_from.set(path(parameter, b"FROM"), &mut smtp.memory);
             }
             b"RCPT" => {
                 let path = path(parameter, b"TO");
                 if !path.is_empty() {
-                    smtp.rcpt_to.push(path);
+                    smtp.rcpt_to.push(path, &mut smtp.memory);
                 }
             }
             b"DATA" => self.begin_message(),
@@ -246,7 +247,7 @@ impl Parser {
         let Some((code, is_last)) = reply_code(line) else { return Step::Consumed(len) };
         self.server_heard = true;
         let Some(smtp) = self.current(transactions) else { return Step::Consumed(len) };
-        smtp.reply_code.push_new(code);
+        smtp.reply_code.push_new(code, &mut smtp.memory);
         if !is_last {
             return Step::Consumed(len);
         }
@@ -286,7 +287,7 @@ impl Parser {
     fn current<'t>(&self, transactions: &'t mut Transactions<Smtp>) -> Option<&'t mut Smtp> {
         let index = transactions.find_any(|_| true).unwrap_or_else(|| {
             let (index, smtp) = transactions.open();
-            smtp.helo.set(self.helo.as_bytes());
+            smtp.helo.set(&self.helo, &mut smtp.memory);
             index
         });
         transactions.fields_mut(index)
@@ -297,7 +298,7 @@ impl Parser {
             transactions.complete(index);
         }
         let (_, smtp) = transactions.open();
-        smtp.helo.set(self.helo.as_bytes());
+        smtp.helo.set(&self.helo, &mut smtp.memory);
         self.message_ended = false;
         self.header = HeaderSection::default();
     }

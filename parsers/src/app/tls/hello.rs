@@ -133,7 +133,7 @@ fn server_name(data: &[u8], fields: &mut Tls) -> Option<()> {
         let kind = list.u8()?;
         let name = vector16(&mut list)?;
         if kind == HOST_NAME && fields.server_name.is_empty() {
-            fields.server_name.set(name);
+            fields.server_name.set(name, &mut fields.memory);
         }
     }
     Some(())
@@ -146,7 +146,7 @@ fn alpn(data: &[u8], fields: &mut Tls, scratch: &mut Scratch) -> Option<()> {
         if fields.alpn.is_empty() {
             scratch.alpn.extend(protocol);
         }
-        fields.alpn.push(protocol);
+        fields.alpn.push(protocol, &mut fields.memory);
     }
     Some(())
 }

@@ -125,8 +125,8 @@ fn both_hellos_are_one_transaction_and_the_end() {
     let (found, feed) = run(&[(Forward, &records(&modern(), 16_384)), (Reverse, &server), (Forward, &[0xff; 9])]);
     assert_eq!(feed, Feed::Done);
     let [tls] = &found[..] else { panic!("{found:?}") };
-    assert_eq!(text(tls.server_name.as_bytes()), "Www.Example.ORG");
-    assert_eq!(tls.alpn.iter().map(text).collect::<Vec<_>>(), ["h2", "http/1.1"]);
+    assert_eq!(text(tls.server_name.as_bytes(&tls.memory)), "Www.Example.ORG");
+    assert_eq!(tls.alpn.iter(&tls.memory).map(text).collect::<Vec<_>>(), ["h2", "http/1.1"]);
     assert_eq!((tls.client_version, tls.version, tls.cipher_suite), (Some(0x0303), Some(0x0304), Some(0x1301)));
     // The example of the JA4 specification.
     assert_eq!(text(tls.ja4.as_bytes()), "t13d1516h2_8daaf6152771_e5627efa2ab1");
@@ -213,13 +213,16 @@ fn lying_lengths_give_what_came_before_and_no_fingerprint() {
     let mut lying = server_name(b"a.bc");
     lying.extend([0, 16, 0xff, 0xff, 0, 0]); // ALPN of 65535 octets
     let (found, _) = run(&[(Forward, &records(&client_hello(0x0303, &SUITES, Some(&lying)), 999))]);
-    assert_eq!((text(found[0].server_name.as_bytes()), found[0].client_version), ("a.bc", Some(0x0303)));
+    assert_eq!(
+        (text(found[0].server_name.as_bytes(&found[0].memory)), found[0].client_version),
+        ("a.bc", Some(0x0303))
+    );
     assert_eq!((found[0].ja3.as_bytes(), found[0].ja4.as_bytes()), (&[][..], &[][..]));
     // A name that goes beyond its own extension leaves the others whole.
     let inner = [extension(0, &[0, 9, 0, 0, 9, b'a']), extension(16, &vector16(b"\x02h2"))].concat();
     let (found, _) = run(&[(Forward, &records(&client_hello(0x0303, &SUITES, Some(&inner)), 999))]);
     assert!(found[0].server_name.is_empty());
-    assert_eq!(found[0].alpn.iter().map(text).collect::<Vec<_>>(), ["h2"]);
+    assert_eq!(found[0].alpn.iter(&found[0].memory).map(text).collect::<Vec<_>>(), ["h2"]);
     assert_eq!(found[0].ja3.as_bytes().len(), 16);
 }
 

@@ -548,7 +548,7 @@ impl Detector for DnsAmplification {
 
     fn record(&mut self, record: &FlowRecord<'_>, now: Timestamp, out: &mut Vec<Alert>) {
         let dns = match record.app {
-            Some(AppRef::Dns(dns)) => Some((dns.query_type, dns.query_name.as_bytes())),
+            Some(AppRef::Dns(dns)) => Some((dns.query_type, dns.query_name.as_bytes(&dns.memory))),
             _ => None,
         };
         for exchange in self.exchanges(record).into_iter().flatten() {

@@ -121,9 +121,9 @@ fn other_services_and_ipv6_are_seen_and_own_networks_restrict() {
 #[test]
 fn dns_fields_say_what_was_asked() {
     let mut dns = Dns { query_type: Some(255), ..Dns::default() };
-    dns.query_name.set(b"isc.org");
+    dns.query_name.set(b"isc.org", &mut dns.memory);
     let mut other = Dns { query_type: Some(1), ..Dns::default() };
-    other.query_name.set(b"www.example.com");
+    other.query_name.set(b"www.example.com", &mut other.memory);
     let (mut engine, alerts) = engine(&Config::default());
     for (n, record) in queries(2_000, (3, 3_000)).iter().enumerate() {
         let app = Some(AppRef::Dns(if n % 5 == 0 { &other } else { &dns }));

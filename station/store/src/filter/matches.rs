@@ -40,7 +40,7 @@ fn holds(test: &Test, record: &FlowRecord<'_>) -> bool {
         Test::Exists(column) => field(*column, record, |_| true),
         Test::Family(version) => record.key.version == *version,
         Test::Field { column, test } => field(*column, record, |value| match value {
-            Value::List(list) => (0..list.count()).filter_map(|i| list.at(i)).any(|v| value_holds(test, v)),
+            Value::List(list) => list.iter().any(|v| value_holds(test, v)),
             value => value_holds(test, value),
         }),
         Test::Flags { reverse, mask, mode } => {

@@ -91,8 +91,8 @@ fn app() -> impl Strategy<Value = Option<AppFields>> {
     let http = (text(), text(), prop::option::of(prop::sample::select(vec![200u16, 302, 404]))).prop_map(
         |(host, target, status)| {
             let mut http = Http::default();
-            http.request_host.set(&host);
-            http.request_target.set(&target);
+            http.request_host.set(&host, &mut http.memory);
+            http.request_target.set(&target, &mut http.memory);
             http.status_code = status;
             AppFields::Http(Box::new(http))
         },
@@ -100,16 +100,16 @@ fn app() -> impl Strategy<Value = Option<AppFields>> {
     let dns = (text(), prop::collection::vec(any::<[u8; 4]>(), 0..3), prop::collection::vec(text(), 0..3)).prop_map(
         |(name, addresses, answers)| {
             let mut dns = Dns::default();
-            dns.query_name.set(&name);
+            dns.query_name.set(&name, &mut dns.memory);
             dns.query_type = Some(28);
-            addresses.into_iter().for_each(|a| dns.answer_ipv4.push(a));
-            answers.iter().for_each(|a| dns.answers.push(a));
+            addresses.into_iter().for_each(|a| dns.answer_ipv4.push(a, &mut dns.memory));
+            answers.iter().for_each(|a| dns.answers.push(a, &mut dns.memory));
             AppFields::Dns(Box::new(dns))
         },
     );
     let sip = prop::collection::vec(prop::sample::select(vec![100u16, 180, 200]), 0..3).prop_map(|codes| {
         let mut sip = Sip::default();
-        codes.into_iter().for_each(|c| sip.status_code.push(c));
+        codes.into_iter().for_each(|c| sip.status_code.push(c, &mut sip.memory));
         AppFields::Sip(Box::new(sip))
     });
     let smtp = Just(AppFields::Smtp(Box::<Smtp>::default()));
