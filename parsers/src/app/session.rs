@@ -52,7 +52,7 @@ pub struct Refused {
 struct Running<P: Parser> {
     parser: P,
     transactions: Transactions<P::Fields>,
-    /// Bytes with which it is in the budget, without the transactions' fields.
+    /// Bytes with which it is in the budget, without the memory of the transactions' fields.
     charged: usize,
 }
 
@@ -111,7 +111,7 @@ impl<P: Parser> Store<P> {
         state.parser.clear();
         state.charge(budget);
         if budget.is_tight() {
-            budget.refund(state.charged);
+            budget.refund(state.charged());
         } else {
             self.states.push(state);
         }
@@ -129,7 +129,7 @@ impl<P: Parser> Store<P> {
 
     /// Bytes charged for what is kept for later use.
     fn spare(&self) -> usize {
-        let states = self.states.iter().map(|state| state.charged).sum::<usize>();
+        let states = self.states.iter().map(|state| state.charged()).sum::<usize>();
         states + self.spare.iter().map(|kept| kept.charged()).sum::<usize>()
     }
 
@@ -143,7 +143,7 @@ impl<P: Parser> Store<P> {
         while !budget.fits(bytes)
             && let Some(state) = self.states.pop()
         {
-            budget.refund(state.charged);
+            budget.refund(state.charged());
         }
         self.spare.shrink_to(2 * self.spare.len());
         self.states.shrink_to(2 * self.states.len());
@@ -151,6 +151,11 @@ impl<P: Parser> Store<P> {
 }
 
 impl<P: Parser> Running<P> {
+    /// Bytes with which it is in the budget when it is spare.
+    const fn charged(&self) -> usize {
+        self.charged + self.transactions.charged()
+    }
+
     /// Brings the budget up to date.
     fn charge(&mut self, budget: &mut Budget) {
         self.transactions.charge(budget);
@@ -430,10 +435,8 @@ macro_rules! declare {
             fn memory(&self, depth: usize) -> Option<Range<*const u8>> {
                 match self {
                     Self::Undecided => None,
-                    $(Self::$name(running) => match depth {
-                        0 => Some(memory_of(&**running)),
-                        _ => running.transactions.memory(depth - 1),
-                    })*
+                    $(Self::$name(running) if depth == 0 => Some(memory_of(&**running)),)*
+                    $(Self::$name(running) => Some(running.transactions.memory()),)*
                 }
             }
 
@@ -570,7 +573,7 @@ const fn held_by_list(states: &Vec<State>) -> usize {
 }
 
 /// Depths of [`Session::memory`].
-pub const DEPTH: usize = 4;
+pub const DEPTH: usize = 2;
 
 /// The memory of a value.
 pub fn memory_of<T>(value: &T) -> Range<*const u8> {
@@ -600,8 +603,8 @@ impl Session {
         self.hints = hints(ports);
     }
 
-    /// Memory that this session points to, for whoever wants to ask for it before it is needed: at depth 0 the parser, at 1
-    /// the list of transactions, at 2 the fields of the youngest, at 3 their texts. What is not there is `None`.
+    /// Memory that this session points to, for whoever wants to ask for it before it is needed: at depth 0 the parser
+    /// and the oldest transaction, at 1 its texts.
     #[must_use]
     pub fn memory(&self, depth: usize) -> Option<Range<*const u8>> {
         self.state.memory(depth)

@@ -8,11 +8,14 @@ use std::{
 
 use weir_flow::{Timestamp, allocated, app::Fields};
 
-use super::{Budget, memory_of};
+use super::Budget;
 
 /// Phase of a transaction.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Phase {
+    /// There is no transaction here.
+    #[default]
+    None,
     /// Something is still expected.
     Open,
     /// All that was expected has come, in the packet that is being read.
@@ -24,42 +27,46 @@ enum Phase {
 /// Most transactions that are kept until the packet that is being read is settled. More than any packet of its own completes.
 const MAX_KEPT: usize = 128;
 
-/// A field struct, and what is charged for it.
+/// A transaction, or room for one.
 #[derive(Debug, Default)]
-pub(super) struct Kept<F> {
+pub(super) struct Entry<F> {
     fields: F,
-    /// Bytes with which it is in the budget; 0 if it is not.
+    /// Bytes with which the memory of the fields is in the budget.
     charged: usize,
+    phase: Phase,
+    /// Completions before its own.
+    rank: u64,
+    started: Timestamp,
 }
 
-impl<F: Fields> Kept<F> {
+impl<F: Fields> Entry<F> {
+    /// Bytes of one beside the others, with its place in a list of spare ones, which doubles when it grows.
+    const BOX: usize = allocated(size_of::<Self>()) + 2 * size_of::<usize>();
+
     /// Brings the budget up to date.
     fn charge(&mut self, budget: &mut Budget) {
-        // Beside the block itself, its place in a list of spare ones, which doubles when it grows.
-        let now = allocated(size_of::<Self>()) + 2 * size_of::<usize>() + self.fields.memory().held();
+        let now = self.fields.memory().held();
         if now != self.charged {
             budget.change(self.charged, now);
             self.charged = now;
         }
     }
 
-    /// Bytes with which it is in the budget.
+    /// Bytes with which a spare one is in the budget.
     pub(super) const fn charged(&self) -> usize {
-        self.charged
+        Self::BOX + self.charged
+    }
+
+    /// Makes it a record, and room for the next one.
+    fn close(&mut self, close: &mut impl FnMut(Closed<'_, F>)) {
+        close(Closed { fields: &self.fields, started: self.started });
+        self.fields.clear();
+        self.phase = Phase::None;
     }
 }
 
-/// Emptied field structs, kept for their memory.
-pub(super) type Spare<F> = Vec<Box<Kept<F>>>;
-
-#[derive(Debug)]
-struct Entry<F> {
-    kept: Box<Kept<F>>,
-    phase: Phase,
-    /// Completions before its own.
-    rank: u64,
-    started: Timestamp,
-}
+/// Room for transactions, kept for its memory.
+pub(super) type Spare<F> = Vec<Box<Entry<F>>>;
 
 /// A transaction that is to become a record now.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +81,13 @@ pub struct Closed<'a, F> {
 ///
 /// A parser opens one when it sees it begin, and completes it when the answer is there. The metering process closes them:
 /// each becomes a record of its own, and the packets between one closing and the next are counted in that record.
+///
+/// The oldest, which most flows have alone, is in one piece with the parser's state.
 pub struct Transactions<F> {
-    entries: Vec<Entry<F>>,
+    oldest: Entry<F>,
+    others: Spare<F>,
+    /// Boxes among them that are not in the budget yet.
+    fresh: usize,
     /// Lent by the worker while a packet is read and records are closed; those of nobody else's otherwise.
     spare: Spare<F>,
     max_open: usize,
@@ -95,7 +107,7 @@ pub struct Transactions<F> {
 impl<F: Fields> Debug for Transactions<F> {
     /// What was found; not what is kept for its memory, which depends on how the octets came.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entries = self.entries.iter().map(|e| (&e.kept.fields, e.phase, e.rank, e.started));
+        let entries = self.entries().map(|e| (&e.fields, e.phase, e.rank, e.started));
         f.debug_list().entries(entries).entry(&(self.opened, self.completions, self.dropped)).finish()
     }
 }
@@ -105,7 +117,9 @@ impl<F: Fields> Transactions<F> {
     #[must_use]
     pub fn new(max_open: usize) -> Self {
         Self {
-            entries: Vec::new(),
+            oldest: Entry::default(),
+            others: Vec::new(),
+            fresh: 0,
             spare: Vec::new(),
             max_open: max_open.max(1),
             touched: None,
@@ -118,35 +132,80 @@ impl<F: Fields> Transactions<F> {
         }
     }
 
+    fn len(&self) -> usize {
+        if self.is_empty() { 0 } else { 1 + self.others.len() }
+    }
+
+    fn entry(&self, index: usize) -> Option<&Entry<F>> {
+        let Some(other) = index.checked_sub(1) else { return Some(&self.oldest).filter(|_| !self.is_empty()) };
+        self.others.get(other).map(|other| &**other)
+    }
+
+    fn entry_mut(&mut self, index: usize) -> Option<&mut Entry<F>> {
+        let Some(other) = index.checked_sub(1) else {
+            return Some(&mut self.oldest).filter(|oldest| oldest.phase != Phase::None);
+        };
+        self.others.get_mut(other).map(|other| &mut **other)
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry<F>> {
+        (0..self.len()).filter_map(|index| self.entry(index))
+    }
+
+    fn position(&self, is_it: impl Fn(&Entry<F>) -> bool) -> Option<usize> {
+        (0..self.len()).find(|&index| self.entry(index).is_some_and(&is_it))
+    }
+
+    fn rposition(&self, is_it: impl Fn(&Entry<F>) -> bool) -> Option<usize> {
+        (0..self.len()).rev().find(|&index| self.entry(index).is_some_and(&is_it))
+    }
+
     /// Begins a transaction and gives its index and its empty fields. If too many are open, the oldest counts as complete.
     pub fn open(&mut self) -> (usize, &mut F) {
-        if self.entries.iter().filter(|e| e.phase == Phase::Open).count() >= self.max_open
+        if self.len() >= self.max_open
+            && self.entries().filter(|e| e.phase == Phase::Open).count() >= self.max_open
             && let Some(oldest) = self.oldest_open()
         {
             self.complete(oldest);
         }
         self.stirred = true;
         self.opened += 1;
-        let kept = self.spare.pop().unwrap_or_default();
-        let index = self.entries.len();
-        self.entries.push(Entry { kept, phase: Phase::Open, rank: 0, started: self.now });
-        self.touched = Some((self.touched.map_or(index, |(first, _)| first), index));
-        // The entry was just pushed, so the index exists.
-        (index, &mut self.entries[index].kept.fields)
+        let index = self.len();
+        if index > 0 {
+            let other = self.spare.pop().unwrap_or_else(|| {
+                self.fresh += 1;
+                Box::default()
+            });
+            self.others.push(other);
+        }
+        self.touch(index);
+        let entry = self.others.last_mut().map_or(&mut self.oldest, |other| &mut **other);
+        (entry.phase, entry.rank, entry.started) = (Phase::Open, 0, self.now);
+        (index, &mut entry.fields)
+    }
+
+    fn touch(&mut self, index: usize) {
+        self.touched = Some(self.touched.map_or((index, index), |(first, last)| (first.min(index), last.max(index))));
     }
 
     /// Charges what a parsing step has added.
     pub(super) fn charge(&mut self, budget: &mut Budget) {
         if let Some((first, last)) = self.touched.take() {
-            for entry in self.entries.iter_mut().take(last + 1).skip(first) {
-                entry.kept.charge(budget);
+            budget.charge(std::mem::take(&mut self.fresh) * Entry::<F>::BOX);
+            for index in first..=last {
+                self.entry_mut(index).into_iter().for_each(|entry| entry.charge(budget));
             }
         }
     }
 
-    /// Bytes of memory that the list takes, without its entries' fields.
+    /// Bytes of memory that the list of others takes, without them.
     pub(super) fn held(&self) -> usize {
-        allocated(self.entries.capacity() * size_of::<Entry<F>>())
+        allocated(self.others.capacity() * size_of::<Box<Entry<F>>>())
+    }
+
+    /// Bytes with which the memory of the oldest is in the budget, be there one or not.
+    pub(super) const fn charged(&self) -> usize {
+        self.oldest.charged
     }
 
     /// Exchanges the spare field structs with those of the worker.
@@ -156,7 +215,7 @@ impl<F: Fields> Transactions<F> {
 
     /// Whether there is none left.
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.oldest.phase == Phase::None
     }
 
     /// Index of the oldest open transaction.
@@ -168,49 +227,43 @@ impl<F: Fields> Transactions<F> {
     /// Index of the youngest open transaction.
     #[must_use]
     pub fn youngest_open(&self) -> Option<usize> {
-        self.entries.iter().rposition(|e| e.phase == Phase::Open)
+        self.rposition(|e| e.phase == Phase::Open)
     }
 
     /// Index of the oldest open transaction for which `is_it` holds.
     #[must_use]
     pub fn find_open(&self, is_it: impl Fn(&F) -> bool) -> Option<usize> {
-        self.entries.iter().position(|e| e.phase == Phase::Open && is_it(&e.kept.fields))
+        self.position(|e| e.phase == Phase::Open && is_it(&e.fields))
     }
 
     /// Index of the youngest transaction, open or complete, for which `is_it` holds: for what comes after completion, such
     /// as a repeated answer.
     #[must_use]
     pub fn find_any(&self, is_it: impl Fn(&F) -> bool) -> Option<usize> {
-        self.entries.iter().rposition(|e| is_it(&e.kept.fields))
+        self.rposition(|e| is_it(&e.fields))
     }
 
     /// Fields of a transaction by index; `None` if there is none. Indices hold for one parsing step.
     pub fn fields_mut(&mut self, index: usize) -> Option<&mut F> {
-        let entry = self.entries.get_mut(index)?;
-        self.touched = Some(self.touched.map_or((index, index), |(first, last)| (first.min(index), last.max(index))));
-        Some(&mut entry.kept.fields)
+        self.touch(index);
+        Some(&mut self.entry_mut(index)?.fields)
     }
 
     /// Says that all that was expected of a transaction has come.
     pub fn complete(&mut self, index: usize) {
-        if let Some(entry) = self.entries.get_mut(index)
+        let completions = self.completions;
+        if let Some(entry) = self.entry_mut(index)
             && entry.phase == Phase::Open
         {
-            entry.phase = Phase::Complete;
-            entry.rank = self.completions;
+            (entry.phase, entry.rank) = (Phase::Complete, completions);
             self.completions += 1;
             self.completed = true;
         }
     }
 
-    /// Memory that this points to: the list, then the fields of the youngest, then their texts.
-    pub(super) fn memory(&self, depth: usize) -> Option<Range<*const u8>> {
-        let youngest = self.entries.last()?;
-        Some(match depth {
-            0 => memory_of(youngest),
-            1 => memory_of(&*youngest.kept),
-            _ => youngest.kept.fields.memory().as_bytes().as_ptr_range(),
-        })
+    /// The texts of the oldest.
+    pub(super) fn memory(&self) -> Range<*const u8> {
+        self.oldest.fields.memory().as_bytes().as_ptr_range()
     }
 
     /// Transactions opened since the flow began.
@@ -228,7 +281,7 @@ impl<F: Fields> Transactions<F> {
     /// Keeps the number of entries bounded between two parsing steps. One packet may bring in order what came in many before
     /// it, and complete more than any packet of its own could: then the oldest go, and are counted.
     pub(super) fn bound(&mut self) {
-        while self.entries.len() > MAX_KEPT.max(2 * self.max_open)
+        while self.len() > MAX_KEPT.max(2 * self.max_open)
             && let Some(oldest) = self.first_complete()
         {
             self.close(oldest, &mut |_| ());
@@ -249,9 +302,9 @@ impl<F: Fields> Transactions<F> {
             return;
         }
         self.completed = false;
-        let completed = self.entries.iter().filter(|e| e.phase == Phase::Complete).count();
+        let completed = self.entries().filter(|e| e.phase == Phase::Complete).count();
         self.stirred = false;
-        if let Some(current) = self.entries.iter().position(|e| e.phase == Phase::Current) {
+        if let Some(current) = self.position(|e| e.phase == Phase::Current) {
             self.close(current, &mut close);
         }
         for _ in 1..completed {
@@ -259,20 +312,20 @@ impl<F: Fields> Transactions<F> {
                 self.close(index, &mut close);
             }
         }
-        if let Some(entry) = self.first_complete().and_then(|index| self.entries.get_mut(index)) {
+        if let Some(entry) = self.first_complete().and_then(|index| self.entry_mut(index)) {
             entry.phase = Phase::Current;
         }
     }
 
     /// Index of the transaction that was completed first, of those completed in the packet that is being read.
     fn first_complete(&self) -> Option<usize> {
-        let complete = self.entries.iter().enumerate().filter(|(_, e)| e.phase == Phase::Complete);
+        let complete = self.entries().enumerate().filter(|(_, e)| e.phase == Phase::Complete);
         complete.min_by_key(|(_, e)| e.rank).map(|(index, _)| index)
     }
 
     /// The transaction that packets now belong to, if it is complete: taken by a record that is cut by a timeout.
     pub(super) fn close_current(&mut self, mut close: impl FnMut(Closed<'_, F>)) {
-        if let Some(index) = self.entries.iter().position(|e| e.phase == Phase::Current) {
+        if let Some(index) = self.position(|e| e.phase == Phase::Current) {
             self.close(index, &mut close);
         }
     }
@@ -280,7 +333,7 @@ impl<F: Fields> Transactions<F> {
     /// Closes all, complete or not: the flow has ended.
     pub(super) fn finish(&mut self, mut close: impl FnMut(Closed<'_, F>)) {
         self.close_current(&mut close);
-        while !self.entries.is_empty() {
+        while !self.is_empty() {
             self.close(0, &mut close);
         }
         self.stirred = false;
@@ -296,10 +349,18 @@ impl<F: Fields> Transactions<F> {
     }
 
     fn close(&mut self, index: usize, close: &mut impl FnMut(Closed<'_, F>)) {
-        let mut entry = self.entries.remove(index);
-        close(Closed { fields: &entry.kept.fields, started: entry.started });
-        entry.kept.fields.clear();
-        self.spare.push(entry.kept);
+        if let Some(other) = index.checked_sub(1) {
+            let mut other = self.others.remove(other);
+            other.close(close);
+            self.spare.push(other);
+            return;
+        }
+        self.oldest.close(close);
+        if !self.others.is_empty() {
+            let mut other = self.others.remove(0);
+            std::mem::swap(&mut self.oldest, &mut *other);
+            self.spare.push(other);
+        }
     }
 }
 
