@@ -10,7 +10,7 @@ use weir_flow::{Timestamp, app::AppRef, ledger::Metered};
 use weir_parsers::app::{self, Direction, Feed, Input, Pools, Session, Transport, memory_of};
 
 use crate::{
-    memory::prefetch_range,
+    memory::{prefetch, prefetch_range},
     stream::{Chunk, Outlet, Piece, Segment, Stream},
     table::NONE,
 };
@@ -53,6 +53,22 @@ struct App {
 }
 
 const _: () = assert!(size_of::<App>() == 192);
+
+/// Payload that will come for a state.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// The state's index.
+    pub app: u32,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Octets on the wire.
+    pub octets: u32,
+}
+
+impl Expected {
+    /// None.
+    pub const NONE: Self = Self { app: NONE, direction: Direction::Forward, octets: 0 };
+}
 
 /// One packet's payload on its way to the parsers.
 #[derive(Clone, Copy, Debug)]
@@ -222,17 +238,22 @@ impl Apps {
     }
 
     /// Asks for the memory of a state that is to be fed or closed soon. It is behind a chain of pointers: `depth`, below
-    /// [`DEPTH`], says which of its links is asked for, and those before it were asked for some time ago.
+    /// [`DEPTH`], says which of its links is asked for, and those before it were asked for some time ago. The first is all that
+    /// is needed to pass over payload.
     #[inline]
     pub fn prefetch(&self, index: u32, depth: usize) {
         let Some(app) = self.slab.get(index as usize) else { return };
-        let memory = match depth {
-            0 => Some(memory_of(app)),
-            _ => app.session.memory(depth - 1),
-        };
-        if let Some(memory) = memory {
-            prefetch_range(&memory);
+        let Some(behind) = depth.checked_sub(1) else { return prefetch(app) };
+        if behind == 0 {
+            prefetch_range(&memory_of(app));
         }
+        app.session.memory(behind).iter().for_each(prefetch_range);
+    }
+
+    /// Whether payload that comes for a state is most likely to be read, not passed over.
+    #[inline]
+    pub fn is_to_be_read(&self, expected: Expected) -> bool {
+        self.slab.get(expected.app as usize).is_some_and(|app| !app.session.skips(expected.direction, expected.octets))
     }
 
     /// State for a flow with these ports, and with these sequence numbers of the first octets; [`UNWANTED`] if there is no
@@ -246,6 +267,10 @@ impl Apps {
             }
             None => return UNWANTED,
         };
+        // The one that the next flow gets has not been touched for a while.
+        if let Some(next) = self.free.last().and_then(|&next| self.slab.get(next as usize)) {
+            prefetch_range(&memory_of(next));
+        }
         if let Some(app) = self.slab.get_mut(index as usize) {
             app.session.begin(ports);
             for (stream, sequence) in app.streams.iter_mut().zip(first_sequence) {
@@ -329,10 +354,14 @@ impl Apps {
         let Self { slab, chunks, pools, .. } = self;
         let Some(app) = slab.get_mut(index as usize) else { return Fed::default() };
         let before = (app.session.opened(), app.session.dropped());
+        let was_recognised = app.session.is_recognised();
         let mut reader = Reader { pools, chunks, gaps: 0 };
         let is_kept = read(app, &mut reader);
         let Reader { pools, chunks, gaps } = reader;
         let refused = pools.take_refused();
+        if !was_recognised {
+            app.session.upcoming(pools).iter().for_each(prefetch_range);
+        }
         if pools.budget().is_tight() {
             // Who needs memory elsewhere cannot ask for these.
             pools.budget_mut().refund(chunks.len() * CHUNK);

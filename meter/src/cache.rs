@@ -27,7 +27,7 @@ use weir_parsers::{
 
 use crate::{
     MeterConfig,
-    apps::{After, Apps, DEPTH, Payload, Rate, UNWANTED},
+    apps::{After, Apps, DEPTH, Expected, Payload, Rate, UNWANTED},
     hash::{Seed, flow_id},
     table::{Cold, Entry, FlowTable, Hot, Inserted, NONE, Narrow, Place, Wide, state},
     wheel::Wheel,
@@ -38,6 +38,9 @@ pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// Nanoseconds of a second.
 const SECOND: u64 = 1_000_000_000;
+
+/// Directions by the index that counters have.
+const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Reverse];
 
 /// Entries that are asked for before the first of them is looked at: their memory takes about as long as looking at so many.
 const AHEAD: usize = 16;
@@ -256,18 +259,24 @@ impl FlowCache {
         }
     }
 
-    /// Asks for what parsers need for the payload of a batch: one link of the chain after the other.
-    pub fn prefetch_for_parsers(&self, batch: &[Observed], candidates: &[u32]) {
-        let mut apps = [NONE; BATCH];
-        let mut wanted = 0;
-        for (_, &slot) in batch.iter().zip(candidates).filter(|(observed, _)| !observed.is_bare) {
-            let (Some(entry), Some(place)) = (self.table.entry(slot), apps.get_mut(wanted)) else { continue };
-            if entry.hot.bits & state::WANTS != 0 {
-                *place = entry.cold.app;
-                wanted += usize::from(*place != NONE);
+    /// Asks for what parsers need for the payload of a batch.
+    pub fn prefetch_for_parsers(&self, batch: &[Observed], details: &[Details], candidates: &[u32]) {
+        let mut expected = [Expected::NONE; BATCH];
+        let mut payloads = 0;
+        for ((observed, details), &slot) in batch.iter().zip(details).zip(candidates) {
+            if observed.is_bare {
+                continue;
+            }
+            let (Some(Entry { hot, cold }), Some(place)) = (self.table.entry(slot), expected.get_mut(payloads)) else {
+                continue;
+            };
+            if hot.bits & state::WANTS != 0 {
+                let direction = DIRECTIONS[hot.side(observed.swapped)];
+                *place = Expected { app: cold.app, direction, octets: details.payload_octets };
+                payloads += usize::from(cold.app != NONE);
             }
         }
-        self.prefetch_apps(apps.get(..wanted).unwrap_or_default());
+        self.prefetch_apps(expected.get_mut(..payloads).unwrap_or_default());
     }
 
     /// Whether any payload is looked at.
@@ -291,10 +300,19 @@ impl FlowCache {
         }
     }
 
-    /// Asks for the memory of these application states.
-    fn prefetch_apps(&self, apps: &[u32]) {
-        for depth in 0..DEPTH {
-            apps.iter().for_each(|&app| self.apps.prefetch(app, depth));
+    /// Asks for the memory that this payload needs, one link of the chain after the other: all of it only for what will be
+    /// read, which is brought to the front of the list.
+    fn prefetch_apps(&self, expected: &mut [Expected]) {
+        expected.iter().for_each(|expected| self.apps.prefetch(expected.app, 0));
+        let mut read = 0;
+        for index in 0..expected.len() {
+            if self.apps.is_to_be_read(expected[index]) {
+                expected.swap(read, index);
+                read += 1;
+            }
+        }
+        for depth in 1..DEPTH {
+            expected.iter().take(read).for_each(|expected| self.apps.prefetch(expected.app, depth));
         }
     }
 
@@ -318,10 +336,10 @@ impl FlowCache {
             // One step after the other, as with a batch of packets.
             passed.iter().for_each(|&slot| self.table.prefetch_entry(slot));
             passed.iter().for_each(|&slot| self.table.prefetch_place(slot));
-            let apps = std::array::from_fn::<_, AHEAD, _>(|i| {
-                passed.get(i).and_then(|&slot| self.table.entry(slot)).map_or(NONE, |entry| entry.cold.app)
-            });
-            self.prefetch_apps(&apps);
+            for depth in 0..DEPTH {
+                let apps = passed.iter().filter_map(|&slot| self.table.entry(slot));
+                apps.for_each(|entry| self.apps.prefetch(entry.cold.app, depth));
+            }
             passed.iter().for_each(|&slot| self.look_again(slot, counters, sink));
         }
     }
@@ -397,7 +415,7 @@ impl FlowCache {
             cold.describe(side, details, packet.interface);
         }
         if hot.bits & state::WANTS != 0 {
-            self.feed(slot, [Direction::Forward, Direction::Reverse][side], arrival, counters, sink);
+            self.feed(slot, DIRECTIONS[side], arrival, counters, sink);
         }
         if self.is_record_full(slot, side, ip_octets) {
             self.cut(slot, EndReason::ACTIVE, counters, sink);

@@ -501,6 +501,10 @@ impl FlowTable {
             self.used += 1;
             self.used - 1
         });
+        // The one that the next flow gets has not been touched for a while.
+        if let Some(&next) = self.free.last() {
+            self.prefetch_entry(next);
+        }
         if let Some(bucket) = self.buckets.get_mut(bucket) {
             bucket.put(place.tag(), slot);
         }

@@ -195,7 +195,7 @@ impl<S: RecordSink> Worker<S> {
         }
         cache.prefetch_beginnings(candidates);
         if cache.has_parsers() {
-            cache.prefetch_for_parsers(observed, candidates);
+            cache.prefetch_for_parsers(observed, details, candidates);
         }
         // Count.
         for (index, (((packet, observed), details), &candidate)) in

@@ -103,6 +103,15 @@ impl<P: Parser> Store<P> {
         })
     }
 
+    /// Memory of the states that are handed out next: all of the second, and the texts of the first.
+    fn upcoming(&self) -> [Range<*const u8>; 2] {
+        let upcoming = |nth: usize| self.states.iter().nth_back(nth);
+        [
+            upcoming(1).map_or(NOTHING, |state| memory_of(&**state)),
+            upcoming(0).map_or(NOTHING, |state| state.transactions.memory()),
+        ]
+    }
+
     /// Takes a state back.
     fn give_back(&mut self, mut state: Box<Running<P>>, budget: &mut Budget) {
         state.transactions.lend(&mut self.spare);
@@ -440,6 +449,13 @@ macro_rules! declare {
                 }
             }
 
+            fn upcoming(&self, pools: &Pools) -> [Range<*const u8>; 2] {
+                match self {
+                    Self::Undecided => [NOTHING; 2],
+                    $(Self::$name(_) => pools.$slug.upcoming(),)*
+                }
+            }
+
             fn recycle(self, pools: &mut Pools) {
                 match self {
                     Self::Undecided => {}
@@ -575,6 +591,9 @@ const fn held_by_list(states: &Vec<State>) -> usize {
 /// Depths of [`Session::memory`].
 pub const DEPTH: usize = 2;
 
+/// No memory.
+const NOTHING: Range<*const u8> = std::ptr::null()..std::ptr::null();
+
 /// The memory of a value.
 pub fn memory_of<T>(value: &T) -> Range<*const u8> {
     let start = std::ptr::from_ref(value).cast::<u8>();
@@ -610,6 +629,18 @@ impl Session {
         self.state.memory(depth)
     }
 
+    /// Whether a protocol was recognised.
+    #[must_use]
+    pub const fn is_recognised(&self) -> bool {
+        !matches!(self.state, State::Undecided)
+    }
+
+    /// Memory that the next sessions of this protocol will need, for whoever wants to ask for it before.
+    #[must_use]
+    pub fn upcoming(&self, pools: &Pools) -> [Range<*const u8>; 2] {
+        self.state.upcoming(pools)
+    }
+
     /// Whether no more octets are wanted.
     #[must_use]
     pub const fn is_done(&self) -> bool {
@@ -634,14 +665,20 @@ impl Session {
         self.state.dropped() + if self.handovers == 0 { 0 } else { self.earlier.dropped }
     }
 
+    /// Whether the next octets of one direction are to be skipped, all of them.
+    #[inline]
+    #[must_use]
+    pub const fn skips(&self, direction: Direction, octets: u32) -> bool {
+        self.skip[direction.index()] >= octets as u64
+    }
+
     /// Passes over the next octets of one direction without a look at them, if all of them are to be skipped. False, and
     /// nothing is done, if not.
     #[inline]
     pub fn skip(&mut self, direction: Direction, octets: u32) -> bool {
-        let skip = &mut self.skip[direction.index()];
-        let skips = *skip >= u64::from(octets);
+        let skips = self.skips(direction, octets);
         if skips {
-            *skip -= u64::from(octets);
+            self.skip[direction.index()] -= u64::from(octets);
         }
         skips
     }
