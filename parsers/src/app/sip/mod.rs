@@ -201,12 +201,12 @@ fn record(head: &Head<'_>, transactions: &mut Transactions<Sip>, scratch: &mut S
         }
     };
     first(&mut sip.from, memory, head.from);
-    first(&mut sip.from_uri, memory, uri(head.from));
-    first(&mut sip.to_uri, memory, uri(head.to));
+    first_of(&mut sip.from_uri, memory, || uri(head.from));
+    first_of(&mut sip.to_uri, memory, || uri(head.to));
     first(&mut sip.user_agent, memory, head.user_agent);
     first(&mut sip.server, memory, head.server);
-    first(&mut sip.via, memory, first_value(head.via));
-    first(&mut sip.contact, memory, first_value(head.contact));
+    first_of(&mut sip.via, memory, || first_value(head.via));
+    first_of(&mut sip.contact, memory, || first_value(head.contact));
     if !head.to.is_empty() {
         unfold(to, read, head.to);
         sip.to.push_new(to.as_bytes(read), memory);
@@ -218,8 +218,13 @@ fn record(head: &Head<'_>, transactions: &mut Transactions<Sip>, scratch: &mut S
 
 /// Sets what is not set yet.
 fn first<const MAX: usize>(text: &mut Text<MAX>, memory: &mut Memory, value: &[u8]) {
+    first_of(text, memory, || value);
+}
+
+/// The same, of a value that is to be looked for.
+fn first_of<'a, const MAX: usize>(text: &mut Text<MAX>, memory: &mut Memory, value: impl FnOnce() -> &'a [u8]) {
     if text.is_empty() {
-        unfold(text, memory, value);
+        unfold(text, memory, value());
     }
 }
 

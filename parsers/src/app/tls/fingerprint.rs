@@ -20,7 +20,7 @@
 
 use md5::{Digest, Md5};
 use sha2::Sha256;
-use weir_flow::app::Tls;
+use weir_flow::{ShortOctets, ShortText, app::Tls};
 
 use super::hello::is_grease;
 use crate::app::line;
@@ -44,35 +44,40 @@ pub(super) struct Scratch {
     text: Vec<u8>,
     ja4: Vec<u8>,
     lists: Vec<u8>,
-    known: Known,
+    clients: Known<Client>,
+    servers: Known<Server>,
 }
 
-/// Fingerprints of clients seen before. Few programs make most hellos, and hashing is most of what a hello costs.
+/// Fingerprints of peers seen before. Few programs make most hellos, and hashing is most of what a hello costs.
 ///
 /// Exact: a fingerprint is that of the same lists. Each list of numbers has one place, where the latest one stays.
 #[derive(Debug, Default)]
-struct Known {
-    places: Vec<Client>,
+struct Known<T> {
+    places: Vec<Peer<T>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Client {
+struct Peer<T> {
     /// What the fingerprints are made of; nothing: the place is free.
     lists: Vec<u8>,
-    ja3: [u8; 16],
-    ja4: Vec<u8>,
+    fingerprints: T,
 }
 
-impl Known {
+/// Fingerprints of a client.
+type Client = (ShortOctets<16>, ShortText<40>);
+/// Fingerprint of a server.
+type Server = ShortOctets<16>;
+
+impl<T: Clone + Default> Known<T> {
     /// A power of two.
     const PLACES: usize = 256;
     /// Longer lists are not kept: with all places taken, they are 128 KiB, or twice that for what vectors keep in reserve.
     const MAX_LISTS: usize = 512;
 
     /// The place of these lists; `None` if they are too long.
-    fn place(&mut self, lists: &[u8]) -> Option<&mut Client> {
+    fn place(&mut self, lists: &[u8]) -> Option<&mut Peer<T>> {
         if self.places.is_empty() {
-            self.places.resize(Self::PLACES, Client::default());
+            self.places.resize(Self::PLACES, Peer::default());
         }
         // Who makes lists meet in one place makes hashing necessary again, nothing else.
         let (words, rest) = lists.as_chunks::<8>();
@@ -81,6 +86,18 @@ impl Known {
         let hash = rest.iter().fold(hash, |hash, &octet| mix(hash, octet.into()));
         let place = usize::try_from(hash >> 32).unwrap_or(0) & (Self::PLACES - 1);
         self.places.get_mut(place).filter(|_| lists.len() <= Self::MAX_LISTS)
+    }
+
+    /// The fingerprints of these lists, if they are known.
+    fn find(&mut self, lists: &[u8]) -> Option<&T> {
+        self.place(lists).filter(|peer| peer.lists == lists).map(|peer| &peer.fingerprints)
+    }
+
+    fn keep(&mut self, lists: &[u8], fingerprints: T) {
+        if let Some(peer) = self.place(lists) {
+            lists.clone_into(&mut peer.lists);
+            peer.fingerprints = fingerprints;
+        }
     }
 }
 
@@ -100,25 +117,18 @@ impl Scratch {
     pub(super) fn write_client(&mut self, fields: &mut Tls) {
         self.extensions.retain(|&e| !is_grease(e));
         self.write_lists();
-        if let Some(client) = self.known.place(&self.lists)
-            && client.lists == self.lists
-        {
-            fields.ja3.set(&client.ja3);
-            fields.ja4.set(&client.ja4);
+        if let Some((ja3, ja4)) = self.clients.find(&self.lists) {
+            fields.ja3.clone_from(ja3);
+            fields.ja4.clone_from(ja4);
             return;
         }
-        let ja3 = self.ja3();
+        fields.ja3.set(&self.ja3());
         self.write_ja4();
-        fields.ja3.set(&ja3);
         fields.ja4.set(&self.ja4);
-        if let Some(client) = self.known.place(&self.lists) {
-            client.lists.clone_from(&self.lists);
-            client.ja3 = ja3;
-            client.ja4.clone_from(&self.ja4);
-        }
+        self.clients.keep(&self.lists, (fields.ja3.clone(), fields.ja4.clone()));
     }
 
-    /// Writes down all that fingerprints of a client are made of, as it stands.
+    /// Writes down all that fingerprints are made of, as it stands.
     fn write_lists(&mut self) {
         let Self {
             version, cipher_suites, extensions, groups, point_formats, signatures, versions, alpn, lists, ..
@@ -129,7 +139,9 @@ impl Scratch {
             // So many are in no message.
             let len = u16::try_from(list.len()).unwrap_or(u16::MAX);
             lists.extend_from_slice(&len.to_be_bytes());
-            lists.extend(list.iter().flat_map(|number| number.to_ne_bytes()));
+            for number in list {
+                lists.extend_from_slice(&number.to_ne_bytes());
+            }
         }
         lists.extend_from_slice(&ends(alpn));
         lists.extend_from_slice(point_formats);
@@ -150,6 +162,11 @@ impl Scratch {
     /// Sets the fingerprint of the server.
     pub(super) fn write_server(&mut self, fields: &mut Tls) {
         self.extensions.retain(|&e| !is_grease(e));
+        self.write_lists();
+        if let Some(ja3s) = self.servers.find(&self.lists) {
+            fields.ja3s.clone_from(ja3s);
+            return;
+        }
         self.text.clear();
         decimal(&[self.version], &mut self.text);
         for list in [&self.cipher_suites, &self.extensions] {
@@ -157,6 +174,7 @@ impl Scratch {
             decimal(list, &mut self.text);
         }
         fields.ja3s.set(&Md5::digest(&self.text));
+        self.servers.keep(&self.lists, fields.ja3s.clone());
     }
 
     fn write_ja4(&mut self) {
@@ -265,6 +283,16 @@ mod tests {
         fields
     }
 
+    fn server(scratch: &mut Scratch, number: u16) -> Tls {
+        let mut fields = Tls::default();
+        scratch.clear();
+        scratch.version = 0x0303;
+        scratch.cipher_suites.push(0x1301 + number);
+        scratch.extensions.extend([43, 51 + number % 3]);
+        scratch.write_server(&mut fields);
+        fields
+    }
+
     #[test]
     fn what_is_known_is_what_would_be_hashed() {
         let mut scratch = Scratch::default();
@@ -273,6 +301,7 @@ mod tests {
                 let fresh = client(&mut Scratch::default(), number);
                 let known = client(&mut scratch, number);
                 assert_eq!((known.ja3, known.ja4), (fresh.ja3, fresh.ja4), "{number}");
+                assert_eq!(server(&mut scratch, number).ja3s, server(&mut Scratch::default(), number).ja3s, "{number}");
             }
         }
     }
@@ -286,7 +315,7 @@ mod tests {
             scratch.version = version;
             scratch.cipher_suites.extend(0..1000);
             scratch.write_client(&mut fields);
-            assert!(!fields.ja4.is_empty() && scratch.known.places.iter().all(|client| client.lists.is_empty()));
+            assert!(!fields.ja4.is_empty() && scratch.clients.places.iter().all(|client| client.lists.is_empty()));
         }
     }
 }

@@ -65,7 +65,9 @@ fn client(body: &[u8], fields: &mut Tls, scratch: &mut Scratch) -> Option<()> {
         let _ = match kind {
             SERVER_NAME => server_name(data, fields),
             SUPPORTED_GROUPS => vector16(&mut Cursor::new(data)).map(|list| numbers(list, &mut scratch.groups)),
-            EC_POINT_FORMATS => vector8(&mut Cursor::new(data)).map(|list| scratch.point_formats.extend(list)),
+            EC_POINT_FORMATS => {
+                vector8(&mut Cursor::new(data)).map(|list| scratch.point_formats.extend_from_slice(list))
+            }
             SIGNATURE_ALGORITHMS => vector16(&mut Cursor::new(data)).map(|list| numbers(list, &mut scratch.signatures)),
             ALPN => alpn(data, fields, scratch),
             SUPPORTED_VERSIONS => vector8(&mut Cursor::new(data)).map(|list| numbers(list, &mut scratch.versions)),
@@ -144,7 +146,7 @@ fn alpn(data: &[u8], fields: &mut Tls, scratch: &mut Scratch) -> Option<()> {
     while !list.is_at_end() {
         let protocol = vector8(&mut list)?;
         if fields.alpn.is_empty() {
-            scratch.alpn.extend(protocol);
+            scratch.alpn.extend_from_slice(protocol);
         }
         fields.alpn.push(protocol, &mut fields.memory);
     }
@@ -165,10 +167,6 @@ fn vector16<'a>(c: &mut Cursor<'a>) -> Option<&'a [u8]> {
 
 /// Numbers of two octets; an octet left over is no number. Values reserved by RFC 8701 are left out.
 fn numbers(list: &[u8], out: &mut Vec<u16>) {
-    let mut c = Cursor::new(list);
-    while let Some(number) = c.u16() {
-        if !is_grease(number) {
-            out.push(number);
-        }
-    }
+    let (numbers, _) = list.as_chunks();
+    out.extend(numbers.iter().map(|number| u16::from_be_bytes(*number)).filter(|&number| !is_grease(number)));
 }
