@@ -169,8 +169,9 @@ impl Memory {
     fn reserve(&mut self, more: usize) {
         let needed = self.bytes.len() + more;
         if needed > self.bytes.capacity() {
-            // A power of two with what an allocator notes of it: memory that is used again soon grows no more.
-            let capacity = ((needed + 8).next_power_of_two() - 8).max(Self::LEAST);
+            // Whole lines of a cache with what an allocator notes of them, and a bit more, so that long values are not copied
+            // all the time. Memory that is used again soon grows no more.
+            let capacity = ((needed + needed / 8 + 8).next_multiple_of(64) - 8).max(Self::LEAST);
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
     }

@@ -76,7 +76,7 @@ pub struct Identity {
     /// Most octets for each direction that it looks at before it is done; what it skips does not count. `u32::MAX` is no bound.
     pub max_inspected: u32,
     /// Most transactions that may be open at once, such as pipelined requests.
-    pub max_open: usize,
+    pub max_open: u32,
 }
 
 /// Octets of one direction, beginning where the last step ended.

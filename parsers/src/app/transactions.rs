@@ -87,12 +87,12 @@ pub struct Transactions<F> {
     oldest: Entry<F>,
     others: Spare<F>,
     /// Boxes among them that are not in the budget yet.
-    fresh: usize,
+    fresh: u32,
     /// Lent by the worker while a packet is read and records are closed; those of nobody else's otherwise.
     spare: Spare<F>,
-    max_open: usize,
+    max_open: u32,
     /// First and last of the entries that a parser may have written to since they were charged.
-    touched: Option<(usize, usize)>,
+    touched: Option<(u32, u32)>,
     /// Whether one was opened since the last settling.
     stirred: bool,
     /// Whether one was completed since the last settling.
@@ -115,7 +115,7 @@ impl<F: Fields> Debug for Transactions<F> {
 impl<F: Fields> Transactions<F> {
     /// None yet; at most `max_open`, at least one, may be open at once.
     #[must_use]
-    pub fn new(max_open: usize) -> Self {
+    pub fn new(max_open: u32) -> Self {
         Self {
             oldest: Entry::default(),
             others: Vec::new(),
@@ -162,8 +162,9 @@ impl<F: Fields> Transactions<F> {
 
     /// Begins a transaction and gives its index and its empty fields. If too many are open, the oldest counts as complete.
     pub fn open(&mut self) -> (usize, &mut F) {
-        if self.len() >= self.max_open
-            && self.entries().filter(|e| e.phase == Phase::Open).count() >= self.max_open
+        let max_open = self.max_open as usize;
+        if self.len() >= max_open
+            && self.entries().filter(|e| e.phase == Phase::Open).count() >= max_open
             && let Some(oldest) = self.oldest_open()
         {
             self.complete(oldest);
@@ -185,15 +186,16 @@ impl<F: Fields> Transactions<F> {
     }
 
     fn touch(&mut self, index: usize) {
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
         self.touched = Some(self.touched.map_or((index, index), |(first, last)| (first.min(index), last.max(index))));
     }
 
     /// Charges what a parsing step has added.
     pub(super) fn charge(&mut self, budget: &mut Budget) {
         if let Some((first, last)) = self.touched.take() {
-            budget.charge(std::mem::take(&mut self.fresh) * Entry::<F>::BOX);
+            budget.charge(std::mem::take(&mut self.fresh) as usize * Entry::<F>::BOX);
             for index in first..=last {
-                self.entry_mut(index).into_iter().for_each(|entry| entry.charge(budget));
+                self.entry_mut(index as usize).into_iter().for_each(|entry| entry.charge(budget));
             }
         }
     }
@@ -281,7 +283,7 @@ impl<F: Fields> Transactions<F> {
     /// Keeps the number of entries bounded between two parsing steps. One packet may bring in order what came in many before
     /// it, and complete more than any packet of its own could: then the oldest go, and are counted.
     pub(super) fn bound(&mut self) {
-        while self.len() > MAX_KEPT.max(2 * self.max_open)
+        while self.len() > MAX_KEPT.max(2 * self.max_open as usize)
             && let Some(oldest) = self.first_complete()
         {
             self.close(oldest, &mut |_| ());

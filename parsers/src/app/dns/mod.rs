@@ -259,15 +259,21 @@ impl Parser {
     }
 }
 
-fn answers(bytes: &[u8], mut at: usize, count: u16, fields: &mut Dns, text: &mut Vec<u8>) {
-    for _ in 0..count {
-        let Some(record) = message::record(bytes, at) else { break };
-        at = record.end;
-        answer(bytes, &record, fields, text);
-    }
+/// First the addresses, then the texts: lists that grow in turns need more memory.
+fn answers(bytes: &[u8], at: usize, count: u16, fields: &mut Dns, text: &mut Vec<u8>) {
+    let each = |answer: &mut dyn FnMut(&Record<'_>)| {
+        let mut at = at;
+        for _ in 0..count {
+            let Some(record) = message::record(bytes, at) else { break };
+            at = record.end;
+            answer(&record);
+        }
+    };
+    each(&mut |record| address(record, fields));
+    each(&mut |record| presentation(bytes, record, fields, text));
 }
 
-fn answer(bytes: &[u8], record: &Record<'_>, fields: &mut Dns, text: &mut Vec<u8>) {
+fn address(record: &Record<'_>, fields: &mut Dns) {
     let memory = &mut fields.memory;
     // Multicast DNS uses the first bit of the class for itself (RFC 6762 section 10.2).
     if record.class & 0x7fff == CLASS_IN {
@@ -277,6 +283,10 @@ fn answer(bytes: &[u8], record: &Record<'_>, fields: &mut Dns, text: &mut Vec<u8
             _ => {}
         }
     }
+}
+
+fn presentation(bytes: &[u8], record: &Record<'_>, fields: &mut Dns, text: &mut Vec<u8>) {
+    let memory = &mut fields.memory;
     // What does not fit is not written, but for the one that tells the list that it was cut.
     if fields.answers.len() < MAX_ANSWERS {
         text.clear();

@@ -208,7 +208,7 @@ fn requests_alone_are_bounded() {
         c.all(Forward, b"GET / HTTP/1.1\r\n\r\n");
         c.transactions.settle(|_| {});
     }
-    assert!(c.finish().len() <= Parser::IDENTITY.max_open + 1);
+    assert!(c.finish().len() <= Parser::IDENTITY.max_open as usize + 1);
 }
 
 #[test]
