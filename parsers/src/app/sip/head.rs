@@ -31,6 +31,10 @@ pub(super) fn shape(bytes: &[u8], is_all: bool) -> Shape {
         return Shape::None;
     }
     let is_all = is_all || bytes.len() == MAX_SHAPE;
+    if is_all && !bytes.contains(&b' ') {
+        // Either kind of first line has one.
+        return Shape::None;
+    }
     let line = line::first(bytes).map(|(line, _)| line);
     let beginning = line.unwrap_or(bytes);
     let may_be_response = beginning.iter().zip(VERSION).all(|(b, v)| b == v);
