@@ -42,7 +42,7 @@ pub fn all(size: Size, seed: u64) -> Vec<Planned> {
         ("u1k", Kind::Uniform, K, 10 * M),
         ("u10k", Kind::Uniform, 10 * K, 10 * M),
         ("u100k", Kind::Uniform, 100 * K, 10 * M),
-        ("u1m", Kind::Uniform, M, 10 * M),
+        ("u1m", Kind::Uniform, M, 40 * M),
         ("u10m", Kind::Uniform, 10 * M, 40 * M),
         ("zipf", Kind::Zipf, M, 10 * M),
         ("burst", Kind::Burst, M, 10 * M),

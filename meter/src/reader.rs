@@ -28,10 +28,10 @@ use crate::{
 };
 
 /// Blocks: so many that workers do not run out of them, so few that their memory stays in the caches.
-const BLOCKS: usize = 10;
+const BLOCKS: usize = 16;
 
 /// Blocks that a reader reads in its turn, if reading takes no waiting.
-const TURN: usize = 3;
+const TURN: usize = 4;
 
 /// Most octets of memory that it takes to read for several workers, but for a block of a pcapng file that is larger than a buffer.
 pub const OCTETS: usize = {
