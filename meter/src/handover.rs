@@ -24,8 +24,6 @@ pub const MAX_COPIED: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug)]
 struct Descriptor {
     ts: Timestamp,
-    /// The clock at this packet, which is that of all workers' packets.
-    clock: Timestamp,
     /// Offset of the captured octets in the memory of the block.
     at: u32,
     captured: u32,
@@ -33,6 +31,8 @@ struct Descriptor {
     interface: u32,
     link: LinkType,
 }
+
+const _: () = assert!(size_of::<Descriptor>() == 32, "two in a cache line");
 
 /// Packets in the order of the source, for all workers.
 #[derive(Debug)]
@@ -42,6 +42,10 @@ pub struct Block {
     descriptors: Box<[Descriptor]>,
     /// Whose each packet is.
     owners: Box<[Owner]>,
+    /// The clock at each packet, which is that of all workers' packets.
+    clocks: Box<[Timestamp]>,
+    /// Whether the clock at each packet is the packet's own time, so that nobody needs `clocks`.
+    is_in_order: bool,
     /// The clock behind the last packet.
     clock: Timestamp,
     /// The memory that the packets lie in; `None` if it is `copied`.
@@ -56,6 +60,8 @@ impl Default for Block {
             len: 0,
             descriptors: vec![Descriptor::NONE; MAX_PACKETS].into(),
             owners: vec![0; MAX_PACKETS].into(),
+            clocks: vec![Timestamp::ZERO; MAX_PACKETS].into(),
+            is_in_order: true,
             clock: Timestamp::ZERO,
             shared: None,
             copied: Vec::new(),
@@ -65,11 +71,12 @@ impl Default for Block {
 
 impl Block {
     /// Octets of memory that a block takes at most, copies left out.
-    pub const OCTETS: usize = MAX_PACKETS * (size_of::<Descriptor>() + size_of::<Owner>());
+    pub const OCTETS: usize = MAX_PACKETS * (size_of::<Descriptor>() + size_of::<Owner>() + size_of::<Timestamp>());
 
     /// Empties it, and lets go of the memory that is shared.
     pub fn clear(&mut self) {
         self.len = 0;
+        self.is_in_order = true;
         self.copied.clear();
         self.shared = None;
     }
@@ -120,17 +127,19 @@ impl Block {
         place: impl Fn(&Packet<'_>) -> usize,
         told: &mut impl FnMut(&Packet<'_>) -> (Owner, Timestamp),
     ) -> usize {
-        let Self { len, descriptors, owners, clock, .. } = self;
+        let Self { len, descriptors, owners, clocks, clock, is_in_order, .. } = self;
         let descriptors = descriptors.get_mut(*len..).unwrap_or_default();
-        let owners = owners.get_mut(*len..).unwrap_or_default();
-        let room = descriptors.len().min(owners.len());
-        for ((packet, descriptor), owner) in packets.iter().zip(descriptors).zip(owners) {
-            (*owner, *clock) = told(packet);
+        let (owners, clocks) = (&mut owners[*len..], &mut clocks[*len..]);
+        let room = descriptors.len();
+        for (((packet, descriptor), owner), at) in packets.iter().zip(descriptors).zip(owners).zip(clocks) {
             let &Packet { ts, wire_octets, interface, link, data } = packet;
+            (*owner, *at) = told(packet);
+            *clock = *at;
+            *is_in_order &= ts == *at;
             // Buffers of sources and copies are far smaller than four gigabytes; so is a packet.
             #[expect(clippy::cast_possible_truncation, reason = "smaller")]
             let (at, captured) = (place(packet) as u32, data.len() as u32);
-            *descriptor = Descriptor { ts, clock: *clock, at, captured, wire_octets, interface, link };
+            *descriptor = Descriptor { ts, at, captured, wire_octets, interface, link };
         }
         let taken = packets.len().min(room);
         *len += taken;
@@ -141,26 +150,28 @@ impl Block {
     pub fn play<S: RecordSink>(&self, owner: Owner, worker: &mut Worker<S>) {
         let octets = self.shared.as_deref().unwrap_or(&self.copied);
         let nothing = Packet { data: &[], wire_octets: 0, ts: Timestamp::ZERO, interface: 0, link: LinkType::NULL };
-        let (mut packets, mut clocks) = ([nothing; BATCH], [Timestamp::ZERO; BATCH]);
+        let mut packets = [nothing; BATCH];
         let mut from = 0;
         let mut ahead = [0; BATCH];
         let mut count = self.own(owner, &mut from, octets, &mut ahead);
         while count > 0 {
             let batch = ahead;
-            let (Some(indices), Some(packets), Some(clocks)) =
-                (batch.get(..count), packets.get_mut(..count), clocks.get_mut(..count))
-            else {
-                break;
-            };
+            let (Some(indices), Some(packets)) = (batch.get(..count), packets.get_mut(..count)) else { break };
             // The next batch's headers are on their way while this one is metered.
             count = self.own(owner, &mut from, octets, &mut ahead);
-            for ((index, packet), clock) in indices.iter().zip(&mut *packets).zip(&mut *clocks) {
+            for (index, packet) in indices.iter().zip(&mut *packets) {
                 if let Some(descriptor) = self.descriptors.get(usize::from(*index)) {
                     *packet = descriptor.packet(octets);
-                    *clock = descriptor.clock;
                 }
             }
-            worker.packets_at(packets, clocks);
+            if self.is_in_order {
+                worker.batch_in_order(packets);
+            } else {
+                let clock_of = |index: &u16| self.clocks.get(usize::from(*index)).copied().unwrap_or_default();
+                let mut clocks = [Timestamp::ZERO; BATCH];
+                clocks.iter_mut().zip(indices).for_each(|(clock, index)| *clock = clock_of(index));
+                worker.packets_at(packets, &clocks);
+            }
         }
         worker.tell(self.clock);
     }
@@ -190,23 +201,17 @@ impl Block {
 
 impl Descriptor {
     /// In place of a packet that has not come.
-    const NONE: Self = Self {
-        ts: Timestamp::ZERO,
-        clock: Timestamp::ZERO,
-        at: 0,
-        captured: 0,
-        wire_octets: 0,
-        interface: 0,
-        link: LinkType::NULL,
-    };
+    const NONE: Self =
+        Self { ts: Timestamp::ZERO, at: 0, captured: 0, wire_octets: 0, interface: 0, link: LinkType::NULL };
 
     /// Asks for the headers, which may be in the cache of another core: the reader's.
     #[inline]
     fn prefetch(&self, octets: &[u8]) {
         const HEADERS: usize = 54;
         let at = self.at as usize;
-        for octet in [octets.get(at), octets.get(at + HEADERS)].into_iter().flatten() {
-            prefetch(octet);
+        if let Some([first, .., last]) = octets.get(at..at + HEADERS) {
+            prefetch(first);
+            prefetch(last);
         }
     }
 

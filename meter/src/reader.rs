@@ -11,10 +11,13 @@
 //! way is bounded, and only two things are waited for: a block, by a worker, and that a block is done with, by the reader.
 //! Nobody waits for a lock but to get what its holder reads. After warm-up nothing is allocated.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{Ordering, fence},
-    mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{Ordering, fence},
+        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+    },
 };
 
 use weir_flow::{Packet, PacketSource, RecordSink, SharedOctets, SourceError, SourceState, Timestamp};
@@ -51,7 +54,8 @@ pub struct Reader<'a> {
     /// Why the source ended early, if it did.
     pub damage: Option<SourceError>,
     filling: Arc<Block>,
-    /// The other blocks. Of those that are free, nobody else has a share.
+    /// The other blocks, those first that were handed over last: their memory is in the caches. Of those that are free,
+    /// nobody else has a share.
     others: Vec<Arc<Block>>,
     /// Empty: nothing is read any more.
     lanes: Vec<SyncSender<Arc<Block>>>,
@@ -213,12 +217,11 @@ impl Way<'_, '_> {
             lane.try_send(Arc::clone(self.filling)).map_err(|_| Gone)?;
         }
         loop {
-            for other in &mut *self.others {
-                if let Some(block) = Arc::get_mut(other) {
-                    block.clear();
-                    std::mem::swap(other, self.filling);
-                    return Ok(());
-                }
+            if let Some(free) = self.others.iter_mut().position(|other| Arc::get_mut(other).is_some()) {
+                let mut next = self.others.remove(free);
+                Arc::get_mut(&mut next).map(Block::clear);
+                self.others.insert(0, mem::replace(self.filling, next));
+                return Ok(());
             }
             self.wait();
         }

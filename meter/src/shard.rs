@@ -27,16 +27,15 @@ pub fn owner(packet: &Packet<'_>, workers: Owner) -> Owner {
 /// IP at once behind Ethernet, whatever the IP header says of itself: what contradicts itself is metered by nobody.
 #[inline]
 fn behind_ethernet(data: &[u8]) -> Option<u64> {
-    match data.first_chunk::<14>()? {
-        [.., 0x08, 0x00] => {
-            let addresses = data.get(26..34)?.as_chunks::<4>().0;
-            let &[source, destination] = addresses else { return None };
-            Some(of_v4(source, destination))
+    let (head, behind) = data.split_first_chunk::<34>()?;
+    match head {
+        [_, _, _, _, _, _, _, _, _, _, _, _, 0x08, 0x00, .., a0, a1, a2, a3, b0, b1, b2, b3] => {
+            Some(of_v4([*a0, *a1, *a2, *a3], [*b0, *b1, *b2, *b3]))
         }
-        [.., 0x86, 0xdd] => {
-            let addresses = data.get(22..54)?.as_chunks::<16>().0;
-            let &[source, destination] = addresses else { return None };
-            Some(of_v6(source, destination))
+        [_, _, _, _, _, _, _, _, _, _, _, _, 0x86, 0xdd, ..] => {
+            let (source, _) = data.get(22..)?.split_first_chunk()?;
+            let (destination, _) = behind.get(4..)?.split_first_chunk()?;
+            Some(of_v6(*source, *destination))
         }
         _ => None,
     }
