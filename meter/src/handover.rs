@@ -46,7 +46,7 @@ pub struct Block {
     clocks: Box<[Timestamp]>,
     /// Whether the clock at each packet is the packet's own time, so that nobody needs `clocks`.
     is_in_order: bool,
-    /// The clock behind the last packet.
+    /// The clock when it was handed over.
     clock: Timestamp,
     /// The memory that the packets lie in; `None` if it is `copied`.
     shared: Option<SharedOctets>,
@@ -78,7 +78,13 @@ impl Block {
         self.len = 0;
         self.is_in_order = true;
         self.copied.clear();
+        self.copied.shrink_to(MAX_COPIED);
         self.shared = None;
+    }
+
+    /// Says what the clock is behind the last packet, for all workers.
+    pub fn end(&mut self, clock: Timestamp) {
+        self.clock = clock;
     }
 
     /// Takes packets as long as there is room; gives how many. They lie in `shared`, if there is such; `told` gives of each
@@ -103,7 +109,8 @@ impl Block {
 
     /// The same of packets whose octets must be copied.
     fn copy(&mut self, packets: &[Packet<'_>], mut told: impl FnMut(&Packet<'_>) -> (Owner, Timestamp)) -> usize {
-        if self.copied.capacity() == 0 {
+        if self.len == 0 {
+            self.shared = None;
             self.copied.reserve_exact(MAX_COPIED);
         }
         let mut taken = 0;
@@ -127,14 +134,13 @@ impl Block {
         place: impl Fn(&Packet<'_>) -> usize,
         told: &mut impl FnMut(&Packet<'_>) -> (Owner, Timestamp),
     ) -> usize {
-        let Self { len, descriptors, owners, clocks, clock, is_in_order, .. } = self;
+        let Self { len, descriptors, owners, clocks, is_in_order, .. } = self;
         let descriptors = descriptors.get_mut(*len..).unwrap_or_default();
         let (owners, clocks) = (&mut owners[*len..], &mut clocks[*len..]);
         let room = descriptors.len();
         for (((packet, descriptor), owner), at) in packets.iter().zip(descriptors).zip(owners).zip(clocks) {
             let &Packet { ts, wire_octets, interface, link, data } = packet;
             (*owner, *at) = told(packet);
-            *clock = *at;
             *is_in_order &= ts == *at;
             // Buffers of sources and copies are far smaller than four gigabytes; so is a packet.
             #[expect(clippy::cast_possible_truncation, reason = "smaller")]

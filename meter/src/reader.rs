@@ -9,7 +9,8 @@
 //!
 //! A block goes to every worker through a queue of its own. There are as many blocks as fit into a queue, so what is on its
 //! way is bounded, and only two things are waited for: a block, by a worker, and that a block is done with, by the reader.
-//! Nobody waits for a lock but to get what its holder reads. After warm-up nothing is allocated.
+//! The turn is a lock that nobody waits for, but to end reading when a worker has panicked; if the source waits then, so long.
+//! After warm-up nothing is allocated.
 
 use std::{
     mem,
@@ -144,7 +145,8 @@ impl<'a> Reader<'a> {
             } else if clock.is_usual(batch) {
                 is_complete = way.deal(batch, shared, |packet| packet.ts);
             } else {
-                is_complete = way.deal_by_clock(|take| clock.tell(batch, shared, take));
+                // All of it as copies: a block is either that or shared, and what was held back is one.
+                is_complete = way.deal_by_clock(|take| clock.tell(batch, None, take));
             }
         });
         if !matches!(state, Ok(SourceState::More | SourceState::Idle)) {
@@ -212,6 +214,9 @@ impl Way<'_, '_> {
 
     /// Hands over to all, also to those for which there is nothing but the time; goes on with an empty block.
     fn hand_over(&mut self) -> Result<(), Gone> {
+        if let Some(block) = Arc::get_mut(self.filling) {
+            block.end(*self.now);
+        }
         for lane in self.lanes {
             // There is room: a queue holds all blocks.
             lane.try_send(Arc::clone(self.filling)).map_err(|_| Gone)?;

@@ -104,7 +104,7 @@ impl PacketSource for Rounds {
     }
 }
 
-/// So many rounds that all batches have gone round and all workers have begun: each round takes one of 32.
+/// So many rounds that all blocks have gone round and all workers have begun: each round takes one of 16.
 const WARM_UP: usize = 50;
 const ROUNDS: u64 = 2_000;
 

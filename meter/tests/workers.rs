@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use weir_flow::{BATCH, FlowRecord, LinkType, Packet, PacketSource, RecordSink, SourceError, SourceState, Timestamp};
+use weir_flow::{
+    BATCH, FlowRecord, LinkType, Packet, PacketSource, RecordSink, SharedOctets, SourceError, SourceState, Timestamp,
+};
 use weir_metering::{MeterConfig, Outcome, capture, meter};
 
 /// Records as text.
@@ -222,5 +224,79 @@ fn a_worker_that_panics_ends_the_run() {
         let run = panic::AssertUnwindSafe(|| meter(&mut Polls(source), &MeterConfig::default(), sinks));
         let cause = panic::catch_unwind(run).map(|_| ()).unwrap_err();
         assert_eq!(cause.downcast_ref(), Some(&"this sink fails"));
+    }
+}
+
+/// A source that shares its memory and never waits: frames of hosts, in buffers of its own.
+struct Buffers<F>(F);
+
+impl<F: FnMut() -> Option<Vec<(Vec<u8>, u64)>>> PacketSource for Buffers<F> {
+    fn poll(&mut self, visit: &mut dyn FnMut(&[Packet<'_>])) -> Result<SourceState, SourceError> {
+        self.poll_shared(&mut |batch, _| visit(batch))
+    }
+
+    fn poll_shared(
+        &mut self,
+        visit: &mut dyn FnMut(&[Packet<'_>], Option<&SharedOctets>),
+    ) -> Result<SourceState, SourceError> {
+        let Some(sent) = (self.0)() else { return Ok(SourceState::End) };
+        let buffer: SharedOctets = sent.iter().flat_map(|(frame, _)| frame.iter().copied()).collect();
+        let mut rest = &*buffer;
+        let mut packets = Vec::new();
+        for (frame, ts) in &sent {
+            let (octets, behind) = rest.split_at(frame.len());
+            packets.push(packet(octets, *ts));
+            rest = behind;
+        }
+        packets.chunks(BATCH).for_each(|batch| visit(batch, Some(&buffer)));
+        Ok(SourceState::More)
+    }
+
+    fn may_wait(&self) -> bool {
+        false
+    }
+}
+
+/// So many buffers that blocks go round, with packets of few and of many octets, more of them than a block takes, and some
+/// dated ahead between the others.
+#[test]
+fn blocks_go_round_whatever_is_in_them() {
+    let of = |workers| {
+        let mut round = 0_u64;
+        let source = move || {
+            round += 1;
+            let count = if round % 50 == 7 { 10_000 } else { 100 };
+            let sent = |index: u64| {
+                let mut frame = frame((index * 7 % 61) as u16);
+                frame.resize(if round % 40 == 3 { 60_000 } else { 60 }, 0);
+                let ahead = if round % 10 == 5 && index.is_multiple_of(3) { 3_600 * SECOND } else { 0 };
+                (frame, 1_000 * SECOND + round * SECOND / 4 + index + ahead)
+            };
+            (round < 200).then(|| (0..count).map(sent).collect())
+        };
+        told(&mut Buffers(source), workers)
+    };
+    let one = of(1);
+    assert!(one.0.len() >= 61, "{}", one.0.len());
+    for workers in [2, 3, 8] {
+        assert_eq!(of(workers), one, "{workers} workers");
+    }
+}
+
+#[test]
+fn a_source_or_a_worker_that_panics_ends_a_run_that_does_not_wait() {
+    for (failing, source_fails) in [(0, false), (2, false), (9, true)] {
+        let mut round = 0;
+        // Without end, unless the run is ended.
+        let source = move || {
+            round += 1;
+            assert!(!(source_fails && round == 100), "this source fails");
+            Some((0..500).map(|host| (frame(host), (1_000 + round * 3) * SECOND)).collect())
+        };
+        let sinks = (0..3).map(|index| Failing(index == failing)).collect();
+        let run = panic::AssertUnwindSafe(|| meter(&mut Buffers(source), &MeterConfig::default(), sinks));
+        let cause = panic::catch_unwind(run).map(|_| ()).unwrap_err();
+        let expected = if source_fails { "this source fails" } else { "this sink fails" };
+        assert_eq!(cause.downcast_ref(), Some(&expected));
     }
 }
