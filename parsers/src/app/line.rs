@@ -108,6 +108,17 @@ pub(super) fn header(line: &[u8]) -> Option<(&[u8], &[u8])> {
     is_name.then(|| (name, line.get(colon + 1..).unwrap_or_default().trim_ascii()))
 }
 
+/// The value of a header line that has this name; `None` if it has another, or is none. As [`header`] tells them, but most
+/// lines need no more than a look at their beginning.
+#[inline]
+pub(super) fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (begins, rest) = line.split_at_checked(name.len())?;
+    if !begins.eq_ignore_ascii_case(name) {
+        return None;
+    }
+    Some(rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii())
+}
+
 /// Whether a line continues the one before it.
 pub(super) fn is_folded(line: &[u8]) -> bool {
     matches!(line.first(), Some(b' ' | b'\t'))
@@ -118,44 +129,58 @@ pub(super) fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).filter(|p| !p.is_empty())
 }
 
-/// Header fields of a head, in order: name, and value with its folds. What is no header line is passed over; an empty line
-/// ends it.
+/// Lines of a head after its first, in order, each with its folds. An empty line ends it.
 #[derive(Clone, Debug)]
-pub(super) struct Headers<'a> {
+pub(super) struct Lines<'a> {
     rest: &'a [u8],
+    may_be_cut: bool,
+    has_ended: bool,
 }
 
-impl<'a> Headers<'a> {
-    /// The fields of these lines, which begin after the start line. The last line may lack its end.
-    pub(super) fn new(rest: &'a [u8]) -> Self {
-        Self { rest }
+impl<'a> Lines<'a> {
+    /// The lines of a head, of which these octets follow the first line. `may_be_cut`: the last one may lack its end.
+    pub(super) fn new(rest: &'a [u8], may_be_cut: bool) -> Self {
+        Self { rest, may_be_cut, has_ended: false }
+    }
+
+    /// Octets that were not read: those after the empty line, if there is one.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Whether the empty line was read.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Length of a line, with its end.
+    fn line(&self, bytes: &[u8]) -> Option<usize> {
+        match find(bytes, b'\n') {
+            Some(lf) => Some(lf + 1),
+            None if self.may_be_cut && !bytes.is_empty() => Some(bytes.len()),
+            None => None,
+        }
     }
 }
 
-impl<'a> Iterator for Headers<'a> {
-    type Item = (&'a [u8], &'a [u8]);
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
 
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let (line, mut len) = first(self.rest).unwrap_or((self.rest, self.rest.len()));
-            if line.is_empty() {
-                return None;
-            }
-            loop {
-                let rest = self.rest.get(len..).unwrap_or_default();
-                if !is_folded(rest) {
-                    break;
-                }
-                len += first(rest).map_or(rest.len(), |(_, len)| len);
-            }
-            let (whole, rest) = self.rest.split_at_checked(len)?;
-            self.rest = rest;
-            if !is_folded(whole)
-                && let Some(field) = header(whole)
-            {
-                return Some(field);
-            }
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.has_ended {
+            return None;
         }
+        let mut len = self.line(self.rest)?;
+        self.has_ended = matches!(self.rest, [b'\n', ..] | [b'\r', b'\n', ..]);
+        while !self.has_ended
+            && let Some(next) = self.rest.get(len..).filter(|next| is_folded(next))
+            && let Some(more) = self.line(next)
+        {
+            len += more;
+        }
+        let (line, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        (!self.has_ended).then_some(line)
     }
 }
 
@@ -205,14 +230,35 @@ mod tests {
     #[test]
     fn folded_and_broken_header_lines() {
         let head = b"A: 1\r\nno header\r\nB : 2\r\n\t3 \r\n  4\r\n: 5\r\nC:\r\n\r\nD: 6\r\n";
-        let fields: Vec<_> = Headers::new(head)
+        let mut lines = Lines::new(head, false);
+        let fields: Vec<_> = lines
+            .by_ref()
+            .filter_map(header)
             .map(|(name, value)| (name.to_vec(), parts(value).map(<[u8]>::to_vec).collect::<Vec<_>>()))
             .collect();
+        assert!(lines.has_ended());
+        assert_eq!(lines.rest(), b"D: 6\r\n");
         let expected: Vec<(Vec<u8>, Vec<Vec<u8>>)> = vec![
             (b"A".to_vec(), vec![b"1".to_vec()]),
             (b"B".to_vec(), vec![b"2".to_vec(), b"3".to_vec(), b"4".to_vec()]),
             (b"C".to_vec(), vec![]),
         ];
         assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn the_last_line_counts_only_where_it_may_be_cut() {
+        for (head, whole, all) in [("A: 1\n 2\nB: 3", 1, 2), ("A: 1\n 2", 1, 1), ("A: 1", 0, 1), ("", 0, 0)] {
+            assert_eq!(Lines::new(head.as_bytes(), false).count(), whole, "{head}");
+            assert_eq!(Lines::new(head.as_bytes(), true).count(), all, "{head}");
+        }
+    }
+
+    #[test]
+    fn a_value_by_its_name_is_that_of_the_header_line() {
+        for line in ["Via: x \r\n", "vIA \t: x\r\n", "via:", "Via", "Vi a: x", "Via-2: x", " via: x", "Via x: y"] {
+            let read = header(line.as_bytes()).filter(|(name, _)| name.eq_ignore_ascii_case(b"via"));
+            assert_eq!(value(line.as_bytes(), b"via"), read.map(|(_, value)| value), "{line}");
+        }
     }
 }

@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Start lines and header fields: by `httparse`, and where that refuses, line by line.
-
-use std::mem::MaybeUninit;
-
-use httparse::{ParserConfig, Status};
+//! Start lines and header fields, line by line: folded lines, odd octets and broken header lines are in use, allowed or not.
 
 use crate::app::line;
 
 /// Octets of a message by which it is known. Together with empty lines in front, no more than what a session keeps for probes.
 const MAX_SHAPE: usize = 500;
-/// Header fields that are read; more make the slower way necessary.
-const MAX_HEADERS: usize = 128;
 /// Longest method.
 const MAX_METHOD: usize = 32;
 
@@ -125,6 +119,20 @@ pub(super) enum Start<'a> {
     Response { version: &'a [u8], status: u16, reason: &'a [u8] },
 }
 
+impl<'a> Start<'a> {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        if !line.starts_with(b"HTTP/") {
+            return RequestLine::parse(line).map(Self::Request);
+        }
+        let version = line.split(|&b| b == b' ').next()?;
+        let (status, reason) = line.get(version.len()..)?.trim_ascii_start().split_at_checked(3)?;
+        let reason = reason.strip_prefix(b" ").unwrap_or(reason);
+        // What is not ASCII could be in any character set.
+        let reason = if reason.is_ascii() { reason } else { b"" };
+        Some(Self::Response { version, status: str::from_utf8(status).ok()?.parse().ok()?, reason })
+    }
+}
+
 /// A head: first line, and the header fields of interest, each as it stood first, perhaps folded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'a> {
@@ -137,69 +145,18 @@ pub(super) struct Head<'a> {
     /// Content-Length; `None` if there is none that is a number.
     pub(super) content_length: Option<u64>,
     pub(super) is_chunked: bool,
+    /// Octets of its lines.
+    pub(super) octets: usize,
+    /// Whether the empty line that ends it is among them.
+    pub(super) is_whole: bool,
 }
 
 impl<'a> Head<'a> {
-    /// Reads whole lines, from the first line to the empty one, which may be missing.
+    /// Reads from the first line to the empty one, or to the last whole line.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
-        if bytes.starts_with(b"HTTP/") {
-            let mut response = httparse::Response::new(&mut []);
-            let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut slots);
-            if let (Ok(Status::Complete(_)), Some(version), Some(status)) = (parsed, response.version, response.code) {
-                let reason = response.reason.unwrap_or_default().as_bytes();
-                return Some(Self::new(
-                    Start::Response { version: version_text(version), status, reason },
-                    response.headers,
-                ));
-            }
-        } else {
-            let mut request = httparse::Request::new(&mut []);
-            let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, &mut slots);
-            if let (Ok(Status::Complete(_)), Some(method), Some(target), Some(version)) =
-                (parsed, request.method, request.path, request.version)
-            {
-                let line = RequestLine {
-                    method: method.as_bytes(),
-                    target: target.as_bytes(),
-                    version: version_text(version),
-                };
-                return Some(Self::new(Start::Request(line), request.headers));
-            }
-        }
-        Self::parse_leniently(bytes)
-    }
-
-    fn new(start: Start<'a>, headers: &[httparse::Header<'a>]) -> Self {
-        let mut head = Self::empty(start);
-        for header in headers {
-            head.note(header.name.as_bytes(), header.value);
-        }
-        head
-    }
-
-    /// For what is in use and yet not allowed: folded lines, odd octets, broken header lines, very many of them.
-    fn parse_leniently(bytes: &'a [u8]) -> Option<Self> {
         let (line, len) = line::first(bytes)?;
-        let start = if line.starts_with(b"HTTP/") {
-            let version = line.split(|&b| b == b' ').next()?;
-            let rest = line.get(version.len()..)?.trim_ascii();
-            let status = rest.get(..3)?;
-            let reason = rest.get(3..)?.trim_ascii();
-            Start::Response { version, status: str::from_utf8(status).ok()?.parse().ok()?, reason }
-        } else {
-            Start::Request(RequestLine::parse(line)?)
-        };
-        let mut head = Self::empty(start);
-        for (name, value) in line::Headers::new(bytes.get(len..)?) {
-            head.note(name, value);
-        }
-        Some(head)
-    }
-
-    fn empty(start: Start<'a>) -> Self {
-        Self {
-            start,
+        let mut head = Self {
+            start: Start::parse(line)?,
             host: b"",
             user_agent: b"",
             referer: b"",
@@ -207,38 +164,45 @@ impl<'a> Head<'a> {
             server: b"",
             content_length: None,
             is_chunked: false,
-        }
+            octets: 0,
+            is_whole: false,
+        };
+        let mut lines = line::Lines::new(bytes.get(len..)?, false);
+        lines.by_ref().for_each(|line| head.note(line));
+        head.octets = bytes.len() - lines.rest().len();
+        head.is_whole = lines.has_ended();
+        Some(head)
     }
 
-    fn note(&mut self, name: &[u8], value: &'a [u8]) {
-        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        let field = match name.len() {
-            4 if is(b"host") => &mut self.host,
-            6 if is(b"server") => &mut self.server,
-            7 if is(b"referer") => &mut self.referer,
-            10 if is(b"user-agent") => &mut self.user_agent,
-            12 if is(b"content-type") => &mut self.content_type,
-            14 if is(b"content-length") => {
-                let number = str::from_utf8(value).ok().and_then(|v| v.trim().parse().ok());
-                self.content_length = self.content_length.or(number);
-                return;
-            }
-            17 if is(b"transfer-encoding") => {
-                const LAST: &[u8] = b"chunked";
-                let end = value.len().saturating_sub(LAST.len());
-                self.is_chunked |= value.get(end..).is_some_and(|last| last.eq_ignore_ascii_case(LAST));
-                return;
-            }
+    fn note(&mut self, line: &'a [u8]) {
+        let value = |name: &[u8]| line::value(line, name);
+        let (field, value) = match line.first().map(u8::to_ascii_lowercase) {
+            Some(b'h') => (&mut self.host, value(b"host")),
+            Some(b's') => (&mut self.server, value(b"server")),
+            Some(b'r') => (&mut self.referer, value(b"referer")),
+            Some(b'u') => (&mut self.user_agent, value(b"user-agent")),
+            Some(b'c') => match value(b"content-length") {
+                Some(length) => return self.length(length),
+                None => (&mut self.content_type, value(b"content-type")),
+            },
+            Some(b't') => return self.coding(value(b"transfer-encoding").unwrap_or_default()),
             _ => return,
         };
         if field.is_empty() {
-            *field = value;
+            *field = value.unwrap_or_default();
         }
     }
-}
 
-fn version_text(minor: u8) -> &'static [u8] {
-    if minor == 0 { b"HTTP/1.0" } else { b"HTTP/1.1" }
+    fn length(&mut self, value: &[u8]) {
+        let number = str::from_utf8(value).ok().and_then(|v| v.trim().parse().ok());
+        self.content_length = self.content_length.or(number);
+    }
+
+    fn coding(&mut self, value: &[u8]) {
+        const LAST: &[u8] = b"chunked";
+        let end = value.len().saturating_sub(LAST.len());
+        self.is_chunked |= value.get(end..).is_some_and(|last| last.eq_ignore_ascii_case(LAST));
+    }
 }
 
 /// Host and port of a target in absolute form; `None` if it has another form.

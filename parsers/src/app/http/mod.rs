@@ -117,33 +117,32 @@ impl Parser {
             Shape::Request | Shape::Response => {}
         }
         let within = input.bytes.get(..MAX_HEAD).unwrap_or(input.bytes);
-        let (bytes, is_whole) = match line::end_of_head(within) {
-            Some(end) => (within.get(..end).unwrap_or_default(), true),
-            None if within.len() == MAX_HEAD || input.snapped => (line::whole(within), false),
-            None => return Step::More,
+        let is_all = within.len() == MAX_HEAD || input.snapped;
+        let head = match Head::parse(within) {
+            Some(head) if head.is_whole || is_all => head,
+            None if is_all || line::end_of_head(within).is_some() => return self.lost(input, false, transactions),
+            Some(_) | None => return Step::More,
         };
-        let Some(head) = Head::parse(bytes) else { return self.lost(input, false, transactions) };
         let after = match head.start {
             Start::Request(request) => self.request(request, &head, input.direction, transactions),
             Start::Response { version, status, reason } => self.response(version, status, reason, &head, transactions),
         };
-        if !is_whole {
+        if !head.is_whole {
             self.next[input.direction.index()] = Next::Lost { at_line: false };
-            return Step::Consumed(bytes.len().max(1));
+            return Step::Consumed(head.octets);
         }
-        let octets = bytes.len() as u64;
         match after {
-            After::Message => Step::Consumed(bytes.len()),
-            After::Body(length) => Step::Skip(octets.saturating_add(length)),
+            After::Message => Step::Consumed(head.octets),
+            After::Body(length) => Step::Skip((head.octets as u64).saturating_add(length)),
             After::Chunks => {
                 self.next[input.direction.index()] = Next::Chunk;
-                Step::Consumed(bytes.len())
+                Step::Consumed(head.octets)
             }
             After::Tunnel => {
                 self.next = [Next::Tunnel; 2];
-                Step::Consumed(bytes.len())
+                Step::Consumed(head.octets)
             }
-            After::Upgrade => Step::Handover(bytes.len()),
+            After::Upgrade => Step::Handover(head.octets),
         }
     }
 

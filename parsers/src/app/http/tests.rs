@@ -162,7 +162,7 @@ fn tls_in_a_tunnel_is_handed_over_and_all_of_an_upgrade() {
 }
 
 #[test]
-fn what_httparse_refuses_is_read_line_by_line() {
+fn folded_odd_and_broken_lines_are_read() {
     let mut head = b"GET /a b HTTP/1.1\r\nbroken line\r\nUser-Agent : folded\r\n\tagent\r\n".to_vec();
     for i in 0..200 {
         head.extend_from_slice(format!("X-{i}: \x01\r\n").as_bytes());

@@ -117,37 +117,39 @@ impl<'a> Head<'a> {
             server: b"",
             content_length: 0,
         };
-        for (name, value) in line::Headers::new(bytes.get(len..)?) {
-            head.note(name, value);
-        }
+        line::Lines::new(bytes.get(len..)?, true).for_each(|line| head.note(line));
         Some(head)
     }
 
     /// RFC 3261 section 7.3.3 has the compact forms.
-    fn note(&mut self, name: &[u8], value: &'a [u8]) {
-        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        let field = match name.len() {
-            1 if is(b"f") => &mut self.from,
-            1 if is(b"i") => &mut self.call_id,
-            1 if is(b"m") => &mut self.contact,
-            1 if is(b"t") => &mut self.to,
-            1 if is(b"v") => &mut self.via,
-            2 if is(b"to") => &mut self.to,
-            3 if is(b"via") => &mut self.via,
-            4 if is(b"cseq") => &mut self.cseq,
-            4 if is(b"from") => &mut self.from,
-            6 if is(b"server") => &mut self.server,
-            7 if is(b"call-id") => &mut self.call_id,
-            7 if is(b"contact") => &mut self.contact,
-            10 if is(b"user-agent") => &mut self.user_agent,
-            1 | 14 if is(b"l") || is(b"content-length") => {
-                self.content_length = str::from_utf8(value).ok().and_then(|v| v.parse().ok()).unwrap_or(0);
-                return;
-            }
+    fn note(&mut self, line: &'a [u8]) {
+        let value = |name: &[u8]| line::value(line, name);
+        let either = |long: &[u8], compact: &[u8]| value(long).or_else(|| value(compact));
+        let (field, value) = match line.first().map(u8::to_ascii_lowercase) {
+            Some(b'f') => (&mut self.from, either(b"from", b"f")),
+            Some(b't') => (&mut self.to, either(b"to", b"t")),
+            Some(b'i') => (&mut self.call_id, value(b"i")),
+            Some(b'v') => (&mut self.via, either(b"via", b"v")),
+            Some(b'm') => (&mut self.contact, value(b"m")),
+            Some(b's') => (&mut self.server, value(b"server")),
+            Some(b'u') => (&mut self.user_agent, value(b"user-agent")),
+            Some(b'l') => return self.length(value(b"l")),
+            Some(b'c') => match (value(b"cseq"), value(b"call-id"), value(b"content-length")) {
+                (cseq @ Some(_), ..) => (&mut self.cseq, cseq),
+                (_, call_id @ Some(_), _) => (&mut self.call_id, call_id),
+                (.., length @ Some(_)) => return self.length(length),
+                _ => (&mut self.contact, value(b"contact")),
+            },
             _ => return,
         };
         if field.is_empty() {
-            *field = value;
+            *field = value.unwrap_or_default();
+        }
+    }
+
+    fn length(&mut self, value: Option<&[u8]>) {
+        if let Some(value) = value {
+            self.content_length = str::from_utf8(value).ok().and_then(|v| v.parse().ok()).unwrap_or(0);
         }
     }
 }
