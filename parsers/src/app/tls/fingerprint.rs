@@ -43,7 +43,7 @@ pub(super) struct Scratch {
     pub(super) alpn: Vec<u8>,
     text: Vec<u8>,
     ja4: Vec<u8>,
-    lists: Vec<u8>,
+    lists: Vec<u16>,
     clients: Known<Client>,
     servers: Known<Server>,
 }
@@ -59,7 +59,7 @@ struct Known<T> {
 #[derive(Clone, Debug, Default)]
 struct Peer<T> {
     /// What the fingerprints are made of; nothing: the place is free.
-    lists: Vec<u8>,
+    lists: Vec<u16>,
     fingerprints: T,
 }
 
@@ -72,28 +72,29 @@ impl<T: Clone + Default> Known<T> {
     /// A power of two.
     const PLACES: usize = 256;
     /// Longer lists are not kept: with all places taken, they are 128 KiB, or twice that for what vectors keep in reserve.
-    const MAX_LISTS: usize = 512;
+    const MAX_LISTS: usize = 256;
 
     /// The place of these lists; `None` if they are too long.
-    fn place(&mut self, lists: &[u8]) -> Option<&mut Peer<T>> {
+    fn place(&mut self, lists: &[u16]) -> Option<&mut Peer<T>> {
         if self.places.is_empty() {
             self.places.resize(Self::PLACES, Peer::default());
         }
         // Who makes lists meet in one place makes hashing necessary again, nothing else.
-        let (words, rest) = lists.as_chunks::<8>();
         let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let hash = words.iter().fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-        let hash = rest.iter().fold(hash, |hash, &octet| mix(hash, octet.into()));
+        let (fours, rest) = lists.as_chunks::<4>();
+        let word = |four: &[u16; 4]| four.iter().fold(0, |word, &number| word << 16 | u64::from(number));
+        let hash = fours.iter().fold(0, |hash, four| mix(hash, word(four)));
+        let hash = rest.iter().fold(hash, |hash, &number| mix(hash, number.into()));
         let place = usize::try_from(hash >> 32).unwrap_or(0) & (Self::PLACES - 1);
         self.places.get_mut(place).filter(|_| lists.len() <= Self::MAX_LISTS)
     }
 
     /// The fingerprints of these lists, if they are known.
-    fn find(&mut self, lists: &[u8]) -> Option<&T> {
+    fn find(&mut self, lists: &[u16]) -> Option<&T> {
         self.place(lists).filter(|peer| peer.lists == lists).map(|peer| &peer.fingerprints)
     }
 
-    fn keep(&mut self, lists: &[u8], fingerprints: T) {
+    fn keep(&mut self, lists: &[u16], fingerprints: T) {
         if let Some(peer) = self.place(lists) {
             lists.clone_into(&mut peer.lists);
             peer.fingerprints = fingerprints;
@@ -134,17 +135,14 @@ impl Scratch {
             version, cipher_suites, extensions, groups, point_formats, signatures, versions, alpn, lists, ..
         } = self;
         lists.clear();
-        lists.extend_from_slice(&version.to_be_bytes());
+        lists.push(*version);
         for list in [cipher_suites, extensions, groups, signatures, versions] {
             // So many are in no message.
-            let len = u16::try_from(list.len()).unwrap_or(u16::MAX);
-            lists.extend_from_slice(&len.to_be_bytes());
-            for number in list {
-                lists.extend_from_slice(&number.to_ne_bytes());
-            }
+            lists.push(u16::try_from(list.len()).unwrap_or(u16::MAX));
+            lists.extend_from_slice(list);
         }
-        lists.extend_from_slice(&ends(alpn));
-        lists.extend_from_slice(point_formats);
+        lists.push(u16::from_be_bytes(ends(alpn)));
+        lists.extend(point_formats.iter().map(|&format| u16::from(format)));
     }
 
     fn ja3(&mut self) -> [u8; 16] {
