@@ -7,7 +7,7 @@
 //! what a record has is in one piece, which a processor finds at once. Clearing keeps the memory, so that a recycled struct
 //! allocates nothing.
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, ops::Range};
 
 /// One value on its way between a field and its encoding; borrowed.
 #[derive(Clone, Copy, PartialEq)]
@@ -125,6 +125,13 @@ impl Memory {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Where the next values will lie, as far as it reaches without growing.
+    #[must_use]
+    pub fn room(&self) -> Range<*const u8> {
+        let end = self.bytes.as_ptr_range().end;
+        end..end.wrapping_add(self.bytes.capacity() - self.bytes.len())
     }
 
     fn get(&self, place: Place) -> &[u8] {

@@ -103,7 +103,7 @@ impl<P: Parser> Store<P> {
         })
     }
 
-    /// Memory of the states that are handed out next: all of the second, and the texts of the first.
+    /// Memory of the states that are handed out next: all of the second, and the room for texts of the first.
     fn upcoming(&self) -> [Range<*const u8>; 2] {
         let upcoming = |nth: usize| self.states.iter().nth_back(nth);
         [
@@ -623,7 +623,7 @@ impl Session {
     }
 
     /// Memory that this session points to, for whoever wants to ask for it before it is needed: at depth 0 the parser
-    /// and the oldest transaction, at 1 its texts.
+    /// and the oldest transaction, at 1 its texts, or the room for them.
     #[must_use]
     pub fn memory(&self, depth: usize) -> Option<Range<*const u8>> {
         self.state.memory(depth)

@@ -263,9 +263,13 @@ impl<F: Fields> Transactions<F> {
         }
     }
 
-    /// The texts of the oldest.
+    /// Memory of the oldest that is most likely needed next: its texts, once it is complete, or else the room for more.
     pub(super) fn memory(&self) -> Range<*const u8> {
-        self.oldest.fields.memory().as_bytes().as_ptr_range()
+        let memory = self.oldest.fields.memory();
+        match self.oldest.phase {
+            Phase::None | Phase::Open => memory.room(),
+            Phase::Complete | Phase::Current => memory.as_bytes().as_ptr_range(),
+        }
     }
 
     /// Transactions opened since the flow began.
