@@ -108,12 +108,17 @@ pub(super) fn header(line: &[u8]) -> Option<(&[u8], &[u8])> {
     is_name.then(|| (name, line.get(colon + 1..).unwrap_or_default().trim_ascii()))
 }
 
-/// The value of a header line that has this name; `None` if it has another, or is none. As [`header`] tells them, but most
-/// lines need no more than a look at their beginning.
-#[inline]
-pub(super) fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let (begins, rest) = line.split_at_checked(name.len())?;
-    if !begins.eq_ignore_ascii_case(name) {
+/// The value of a header line that has this name, in lower case; `None` if it has another, or is none. As [`header`] tells
+/// them, but most lines need no more than a look at their beginning.
+#[inline(always)]
+pub(super) fn value<'a, const N: usize>(line: &'a [u8], name: &[u8; N]) -> Option<&'a [u8]> {
+    let (begins, rest) = line.split_first_chunk::<N>()?;
+    // Without a branch for each octet, so that all are compared at once.
+    let differs = begins.iter().zip(name).fold(0, |differs, (octet, wanted)| {
+        let case = if wanted.is_ascii_lowercase() { 0x20 } else { 0 };
+        differs | ((octet | case) ^ wanted)
+    });
+    if differs != 0 {
         return None;
     }
     Some(rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii())

@@ -32,19 +32,16 @@ pub(super) fn shape(bytes: &[u8], is_all: bool) -> Shape {
     if !line::may_begin_with_method(bytes, MAX_METHOD) {
         return Shape::Neither;
     }
-    let line = line::first(bytes).map(|(line, _)| line);
-    let beginning = line.unwrap_or(bytes);
-    let end = line::find(beginning, b' ');
-    let method = beginning.get(..end.unwrap_or(beginning.len())).unwrap_or_default();
-    if !is_method(method) {
-        return Shape::Neither;
+    if let Some((line, _)) = line::first(bytes) {
+        let is_one =
+            |request: RequestLine<'_>| !line::has_control(line.get(request.method.len()..).unwrap_or_default());
+        return if RequestLine::parse(line).is_some_and(is_one) { Shape::Request } else { Shape::Neither };
     }
-    let target = beginning.get(method.len() + 1..).unwrap_or_default();
-    if line::has_control(target) {
+    let end = line::find(bytes, b' ');
+    let method = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+    let target = bytes.get(method.len() + 1..).unwrap_or_default();
+    if !is_method(method) || line::has_control(target) {
         return Shape::Neither;
-    }
-    if let Some(line) = line {
-        return if RequestLine::parse(line).is_some() { Shape::Request } else { Shape::Neither };
     }
     match is_all {
         false => Shape::More,
@@ -104,7 +101,7 @@ pub(super) struct RequestLine<'a> {
 impl<'a> RequestLine<'a> {
     fn parse(line: &'a [u8]) -> Option<Self> {
         let line = line.trim_ascii_end();
-        let first = line.iter().position(|&b| b == b' ')?;
+        let first = line::find(line, b' ')?;
         let last = line.iter().rposition(|&b| b == b' ')?;
         let (method, version) = (line.get(..first)?, line.get(last + 1..)?);
         let target = line.get(first..last)?.trim_ascii();
@@ -175,17 +172,16 @@ impl<'a> Head<'a> {
     }
 
     fn note(&mut self, line: &'a [u8]) {
-        let value = |name: &[u8]| line::value(line, name);
         let (field, value) = match line.first().map(u8::to_ascii_lowercase) {
-            Some(b'h') => (&mut self.host, value(b"host")),
-            Some(b's') => (&mut self.server, value(b"server")),
-            Some(b'r') => (&mut self.referer, value(b"referer")),
-            Some(b'u') => (&mut self.user_agent, value(b"user-agent")),
-            Some(b'c') => match value(b"content-length") {
+            Some(b'h') => (&mut self.host, line::value(line, b"host")),
+            Some(b's') => (&mut self.server, line::value(line, b"server")),
+            Some(b'r') => (&mut self.referer, line::value(line, b"referer")),
+            Some(b'u') => (&mut self.user_agent, line::value(line, b"user-agent")),
+            Some(b'c') => match line::value(line, b"content-length") {
                 Some(length) => return self.length(length),
-                None => (&mut self.content_type, value(b"content-type")),
+                None => (&mut self.content_type, line::value(line, b"content-type")),
             },
-            Some(b't') => return self.coding(value(b"transfer-encoding").unwrap_or_default()),
+            Some(b't') => return self.coding(line::value(line, b"transfer-encoding").unwrap_or_default()),
             _ => return,
         };
         if field.is_empty() {

@@ -123,23 +123,24 @@ impl<'a> Head<'a> {
 
     /// RFC 3261 section 7.3.3 has the compact forms.
     fn note(&mut self, line: &'a [u8]) {
-        let value = |name: &[u8]| line::value(line, name);
-        let either = |long: &[u8], compact: &[u8]| value(long).or_else(|| value(compact));
         let (field, value) = match line.first().map(u8::to_ascii_lowercase) {
-            Some(b'f') => (&mut self.from, either(b"from", b"f")),
-            Some(b't') => (&mut self.to, either(b"to", b"t")),
-            Some(b'i') => (&mut self.call_id, value(b"i")),
-            Some(b'v') => (&mut self.via, either(b"via", b"v")),
-            Some(b'm') => (&mut self.contact, value(b"m")),
-            Some(b's') => (&mut self.server, value(b"server")),
-            Some(b'u') => (&mut self.user_agent, value(b"user-agent")),
-            Some(b'l') => return self.length(value(b"l")),
-            Some(b'c') => match (value(b"cseq"), value(b"call-id"), value(b"content-length")) {
-                (cseq @ Some(_), ..) => (&mut self.cseq, cseq),
-                (_, call_id @ Some(_), _) => (&mut self.call_id, call_id),
-                (.., length @ Some(_)) => return self.length(length),
-                _ => (&mut self.contact, value(b"contact")),
-            },
+            Some(b'f') => (&mut self.from, line::value(line, b"from").or_else(|| line::value(line, b"f"))),
+            Some(b't') => (&mut self.to, line::value(line, b"to").or_else(|| line::value(line, b"t"))),
+            Some(b'i') => (&mut self.call_id, line::value(line, b"i")),
+            Some(b'v') => (&mut self.via, line::value(line, b"via").or_else(|| line::value(line, b"v"))),
+            Some(b'm') => (&mut self.contact, line::value(line, b"m")),
+            Some(b's') => (&mut self.server, line::value(line, b"server")),
+            Some(b'u') => (&mut self.user_agent, line::value(line, b"user-agent")),
+            Some(b'l') => return self.length(line::value(line, b"l")),
+            Some(b'c') => {
+                let (cseq, call_id) = (line::value(line, b"cseq"), line::value(line, b"call-id"));
+                match (cseq, call_id, line::value(line, b"content-length")) {
+                    (Some(_), ..) => (&mut self.cseq, cseq),
+                    (_, Some(_), _) => (&mut self.call_id, call_id),
+                    (.., length @ Some(_)) => return self.length(length),
+                    _ => (&mut self.contact, line::value(line, b"contact")),
+                }
+            }
             _ => return,
         };
         if field.is_empty() {
