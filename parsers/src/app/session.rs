@@ -228,6 +228,9 @@ impl<P: Parser> Running<P> {
         budget: &mut Budget,
         close: impl FnMut(Closed<'_, P::Fields>),
     ) {
+        if matches!(which, Which::Settled) && self.transactions.is_settled() {
+            return;
+        }
         self.transactions.lend(&mut store.spare);
         match which {
             Which::Settled => self.transactions.settle(close),

@@ -286,7 +286,15 @@ impl<F: Fields> Transactions<F> {
 
     /// Keeps the number of entries bounded between two parsing steps. One packet may bring in order what came in many before
     /// it, and complete more than any packet of its own could: then the oldest go, and are counted.
+    #[inline]
     pub(super) fn bound(&mut self) {
+        if self.others.len() >= MAX_KEPT {
+            self.drop_complete();
+        }
+    }
+
+    #[inline(never)]
+    fn drop_complete(&mut self) {
         while self.len() > MAX_KEPT.max(2 * self.max_open as usize)
             && let Some(oldest) = self.first_complete()
         {
@@ -300,11 +308,16 @@ impl<F: Fields> Transactions<F> {
         self.now = now;
     }
 
+    /// Whether settling would change nothing.
+    pub(super) const fn is_settled(&self) -> bool {
+        !self.stirred && !self.completed
+    }
+
     /// Closes what is over now that a packet has been read, oldest completion first: `close` is called for each.
     ///
     /// The packets before this one belong to the first that is closed; this packet to the one that stays.
     pub(super) fn settle(&mut self, mut close: impl FnMut(Closed<'_, F>)) {
-        if !self.stirred && !self.completed {
+        if self.is_settled() {
             return;
         }
         self.completed = false;
