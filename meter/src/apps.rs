@@ -124,30 +124,30 @@ impl App {
     }
 
     /// Feeds a packet. False if a segment could not be kept for want of memory.
-    fn feed(&mut self, payload: Payload<'_>, reader: &mut Reader<'_>) -> bool {
+    fn feed(&mut self, payload: Payload<'_>, shared: &mut Shared<'_>) -> bool {
         let Self { session, streams } = self;
         let Payload { direction, bytes, octets, ts, .. } = payload;
         let Some((sequence, flags)) = payload.tcp else {
             let snapped = (octets as usize) > bytes.len();
             let input = Input { bytes, direction, transport: Transport::Datagram, hinted: false, snapped };
-            session.feed(input, ts, reader.pools);
+            session.feed(input, ts, shared.pools);
             return true;
         };
         // SYN takes one sequence number (RFC 9293 section 3.4), and may carry data (RFC 7413).
         let sequence = if flags & weir_flow::tcp_flags::SYN == 0 { sequence } else { sequence.wrapping_add(1) };
-        let mut way = Way { session, direction, ts, reader };
-        let is_kept = streams[direction.index()].push(Segment { sequence, payload: bytes, octets }, &mut way);
-        if way.session.is_done() {
-            streams.iter_mut().for_each(|stream| stream.clear(&mut way));
+        let mut feeder = Feeder { session, direction, ts, shared };
+        let is_kept = streams[direction.index()].push(Segment { sequence, payload: bytes, octets }, &mut feeder);
+        if feeder.session.is_done() {
+            streams.iter_mut().for_each(|stream| stream.clear(&mut feeder));
         }
         is_kept
     }
 
     /// Feeds what was kept for want of the octets before it: the flow has ended.
-    fn finish(&mut self, ts: Timestamp, reader: &mut Reader<'_>) {
+    fn finish(&mut self, ts: Timestamp, shared: &mut Shared<'_>) {
         let Self { session, streams } = self;
         for (stream, direction) in streams.iter_mut().zip([Direction::Forward, Direction::Reverse]) {
-            stream.finish(&mut Way { session, direction, ts, reader });
+            stream.finish(&mut Feeder { session, direction, ts, shared });
         }
     }
 }
@@ -156,35 +156,35 @@ impl App {
 #[allow(clippy::vec_box, reason = "the boxes move to and from the streams")]
 type Chunks = Vec<Box<Chunk>>;
 
-/// What feeding needs beside the flow's own state.
-struct Reader<'a> {
+/// What feeding needs beside the flow's own state; all flows share it.
+struct Shared<'a> {
     pools: &'a mut Pools,
     chunks: &'a mut Chunks,
     gaps: u64,
 }
 
-/// The way from a stream to the parsers.
-struct Way<'a, 'b> {
+/// Feeds a session with what its stream puts in order.
+struct Feeder<'a, 'b> {
     session: &'a mut Session,
     direction: Direction,
     ts: Timestamp,
-    reader: &'a mut Reader<'b>,
+    shared: &'a mut Shared<'b>,
 }
 
-impl Outlet for Way<'_, '_> {
+impl Outlet for Feeder<'_, '_> {
     fn pass(&mut self, piece: Piece<'_>) {
         let direction = self.direction;
         match piece {
             Piece::Bytes(bytes) => {
                 let input = Input { bytes, direction, transport: Transport::Stream, hinted: false, snapped: false };
-                let _: Feed = self.session.feed(input, self.ts, self.reader.pools);
+                let _: Feed = self.session.feed(input, self.ts, self.shared.pools);
             }
-            Piece::Gap(missing) => self.reader.gaps += u64::from(self.session.gap(direction, missing)),
+            Piece::Gap(missing) => self.shared.gaps += u64::from(self.session.gap(direction, missing)),
         }
     }
 
     fn chunk(&mut self) -> Option<Box<Chunk>> {
-        let Reader { pools, chunks, .. } = &mut *self.reader;
+        let Shared { pools, chunks, .. } = &mut *self.shared;
         chunks.pop().or_else(|| {
             pools.make_room(CHUNK).then(|| {
                 pools.budget_mut().charge(CHUNK);
@@ -194,7 +194,7 @@ impl Outlet for Way<'_, '_> {
     }
 
     fn give_back(&mut self, chunk: Box<Chunk>) {
-        let Reader { pools, chunks, .. } = &mut *self.reader;
+        let Shared { pools, chunks, .. } = &mut *self.shared;
         if chunks.len() < MAX_SPARE_CHUNKS && !pools.budget().is_tight() {
             chunks.push(chunk);
         } else {
@@ -287,7 +287,7 @@ impl Apps {
         if app.pass_over(&payload) {
             return None;
         }
-        Some(self.read(index, |app, reader| app.feed(payload, reader)))
+        Some(self.read(index, |app, shared| app.feed(payload, shared)))
     }
 
     /// Closes what is over now that a packet has been fed.
@@ -313,11 +313,11 @@ impl Apps {
     pub fn begin_again(&mut self, index: u32, direction: Direction, sequence: u32) -> Option<Fed> {
         // Of a flow that is over, nothing is put in order any more.
         self.slab.get(index as usize).filter(|app| !app.session.is_done())?;
-        Some(self.read(index, |app, reader| {
+        Some(self.read(index, |app, shared| {
             let stream = &mut app.streams[direction.index()];
-            stream.clear(&mut Way { session: &mut app.session, direction, ts: Timestamp::ZERO, reader });
+            stream.clear(&mut Feeder { session: &mut app.session, direction, ts: Timestamp::ZERO, shared });
             stream.begin(sequence);
-            reader.gaps += u64::from(app.session.gap(direction, u64::MAX));
+            shared.gaps += u64::from(app.session.gap(direction, u64::MAX));
             true
         }))
     }
@@ -335,8 +335,8 @@ impl Apps {
         if app.streams.iter().all(Stream::is_in_order) {
             return None;
         }
-        Some(self.read(index, |app, reader| {
-            app.finish(ts, reader);
+        Some(self.read(index, |app, shared| {
+            app.finish(ts, shared);
             true
         }))
     }
@@ -350,14 +350,14 @@ impl Apps {
     }
 
     /// Lets the parsers of a flow read, and says what came of it.
-    fn read(&mut self, index: u32, read: impl FnOnce(&mut App, &mut Reader<'_>) -> bool) -> Fed {
+    fn read(&mut self, index: u32, read: impl FnOnce(&mut App, &mut Shared<'_>) -> bool) -> Fed {
         let Self { slab, chunks, pools, .. } = self;
         let Some(app) = slab.get_mut(index as usize) else { return Fed::default() };
         let before = (app.session.opened(), app.session.dropped());
         let was_recognised = app.session.is_recognised();
-        let mut reader = Reader { pools, chunks, gaps: 0 };
-        let is_kept = read(app, &mut reader);
-        let Reader { pools, chunks, gaps } = reader;
+        let mut shared = Shared { pools, chunks, gaps: 0 };
+        let is_kept = read(app, &mut shared);
+        let Shared { pools, chunks, gaps } = shared;
         let refused = pools.take_refused();
         if !was_recognised {
             app.session.upcoming(pools).iter().for_each(prefetch_range);
@@ -383,9 +383,14 @@ impl Apps {
         let Some(app) = slab.get_mut(index as usize) else { return };
         let App { session, streams } = app;
         session.recycle(pools);
-        let mut reader = Reader { pools, chunks, gaps: 0 };
+        let mut shared = Shared { pools, chunks, gaps: 0 };
         for stream in streams {
-            stream.clear(&mut Way { session, direction: Direction::Forward, ts: Timestamp::ZERO, reader: &mut reader });
+            stream.clear(&mut Feeder {
+                session,
+                direction: Direction::Forward,
+                ts: Timestamp::ZERO,
+                shared: &mut shared,
+            });
         }
         free.push(index);
     }

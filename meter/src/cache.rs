@@ -98,7 +98,7 @@ impl Observed {
 impl Details {
     /// Whether there is nothing for application parsers, or for the order of their stream.
     #[inline]
-    fn is_bare(&self) -> bool {
+    fn has_no_payload(&self) -> bool {
         // A snapped segment without captured payload still is a gap; a datagram is nothing.
         self.payload[1] == 0 && (!self.is_tcp || self.payload_octets == 0)
     }
@@ -224,7 +224,8 @@ impl FlowCache {
             is_tcp: decoded.tcp.is_some(),
         };
         let flags = decoded.tcp.map_or(0, |tcp| tcp.flags & 0x0fff);
-        *observed = Observed { key, place, ip_octets: decoded.ip_octets, flags, swapped, is_bare: details.is_bare() };
+        *observed =
+            Observed { key, place, ip_octets: decoded.ip_octets, flags, swapped, is_bare: details.has_no_payload() };
     }
 
     /// Finds the slots in which the flows of a batch most likely are, and asks for their lines; [`NONE`] where none is known.

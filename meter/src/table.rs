@@ -106,7 +106,6 @@ impl Narrow {
         let others = u64::from(vlan) << 16 | u64::from(plain.protocol) << 8;
         match plain.addresses {
             Addresses::V4(ends) => {
-                // Address and port decide together. Not by a branch, which nobody could foresee.
                 let ports = plain.ports;
                 let [turned, turned_ports] = [ends.rotate_left(32), ports.rotate_left(16).into()];
                 // Addresses decide, then ports. Not by a branch, which nobody could foresee.

@@ -176,14 +176,14 @@ impl<P: Parser> Running<P> {
     }
 
     /// Parses as much as there is.
-    fn run(&mut self, input: Input<'_>, lane: Lane<'_>, store: &mut Store<P>, budget: &mut Budget) -> Left {
+    fn run(&mut self, input: Input<'_>, reading: Reading<'_>, store: &mut Store<P>, budget: &mut Budget) -> Left {
         self.transactions.lend(&mut store.spare);
-        let left = self.steps(input, lane, &mut store.scratch, budget);
+        let left = self.steps(input, reading, &mut store.scratch, budget);
         self.transactions.lend(&mut store.spare);
         left
     }
 
-    fn steps(&mut self, input: Input<'_>, lane: Lane<'_>, scratch: &mut P::Scratch, budget: &mut Budget) -> Left {
+    fn steps(&mut self, input: Input<'_>, reading: Reading<'_>, scratch: &mut P::Scratch, budget: &mut Budget) -> Left {
         let mut at = 0;
         loop {
             let Some(bytes) = input.bytes.get(at..) else { return Left::At(input.bytes.len()) };
@@ -197,7 +197,7 @@ impl<P: Parser> Running<P> {
                 Step::Consumed(read) => {
                     // A parser that reads nothing would be asked for ever.
                     let read = read.max(1).min(bytes.len().max(1));
-                    *lane.inspected = lane.inspected.saturating_add(u32::try_from(read).unwrap_or(u32::MAX));
+                    *reading.inspected = reading.inspected.saturating_add(u32::try_from(read).unwrap_or(u32::MAX));
                     at += read;
                 }
                 Step::Skip(octets) => {
@@ -205,14 +205,14 @@ impl<P: Parser> Running<P> {
                         // Nothing follows in a datagram; a parser that skips nothing would be asked for ever.
                         return if octets == 0 { Left::Done } else { Left::At(input.bytes.len()) };
                     }
-                    *lane.skip = octets;
-                    at = input.bytes.len() - unskipped(lane.skip, bytes).len();
+                    *reading.skip = octets;
+                    at = input.bytes.len() - unskipped(reading.skip, bytes).len();
                 }
                 Step::More => return Left::At(at),
                 Step::Handover(read) => return Left::Handover(at + read.min(bytes.len())),
                 Step::Done | Step::Reject => return Left::Done,
             }
-            if P::IDENTITY.max_inspected < u32::MAX && *lane.inspected >= P::IDENTITY.max_inspected {
+            if P::IDENTITY.max_inspected < u32::MAX && *reading.inspected >= P::IDENTITY.max_inspected {
                 return Left::Done;
             }
             if !budget.fits(0) {
@@ -388,13 +388,13 @@ macro_rules! declare {
                 true
             }
 
-            fn run(&mut self, input: Input<'_>, hints: Hints, now: Timestamp, lane: Lane<'_>, pools: &mut Pools) -> Left {
+            fn run(&mut self, input: Input<'_>, hints: Hints, now: Timestamp, reading: Reading<'_>, pools: &mut Pools) -> Left {
                 match self {
                     Self::Undecided => Left::Done,
                     $(Self::$name(running) => {
                         let hinted = hints & 1 << Place::$name as u16 != 0;
                         running.transactions.set_now(now);
-                        running.run(Input { hinted, ..input }, lane, &mut pools.$slug, &mut pools.budget)
+                        running.run(Input { hinted, ..input }, reading, &mut pools.$slug, &mut pools.budget)
                     })*
                 }
             }
@@ -528,7 +528,7 @@ enum Which {
 }
 
 /// How far one direction is read.
-struct Lane<'a> {
+struct Reading<'a> {
     /// Octets to come that hold nothing of interest.
     skip: &'a mut u64,
     /// Octets that a parser has looked at.
@@ -859,8 +859,8 @@ impl Session {
                     Recognised::No => return input.bytes.len(),
                 }
             }
-            let lane = Lane { skip: &mut self.skip[side], inspected: &mut self.inspected[side] };
-            match self.state.run(rest, self.hints, now, lane, pools) {
+            let reading = Reading { skip: &mut self.skip[side], inspected: &mut self.inspected[side] };
+            match self.state.run(rest, self.hints, now, reading, pools) {
                 Left::At(read) => return at + read,
                 Left::Full(read) => {
                     at += read;
