@@ -109,10 +109,15 @@ impl Memory {
         self.cut = false;
     }
 
-    /// Whether something did not fit into its field.
+    /// Whether something was left out of a list, or cut before it came here. Texts know it of themselves.
     #[must_use]
     pub const fn is_cut(&self) -> bool {
         self.cut
+    }
+
+    /// Says that something was cut before it came here.
+    pub const fn mark_cut(&mut self) {
+        self.cut = true;
     }
 
     /// Bytes of memory that it takes beside itself, as [`allocated`] counts them.
@@ -157,6 +162,10 @@ impl Memory {
     #[inline(never)]
     fn append_within(&mut self, place: Place, octets: &[u8], max: usize) -> Place {
         let Place { mut at, len, mut room } = place;
+        if at as usize + room as usize > self.bytes.len() {
+            // Of other memory, or of this before it was cleared: as for `get`, there is nothing.
+            return self.append(Place::default(), octets, max);
+        }
         let needed = len as usize + octets.len();
         if needed > room as usize {
             let start = self.bytes.len();
@@ -196,7 +205,7 @@ struct Place {
 pub trait Field {
     /// Forgets the value.
     fn clear(&mut self);
-    /// Whether something did not fit, if the field is not in the memory.
+    /// Whether something did not fit. Of a list, its memory knows.
     fn is_cut(&self) -> bool {
         false
     }
@@ -250,9 +259,10 @@ impl Field for Option<i8> {
 }
 
 /// Text of at most `MAX` octets, as it came from the wire. Empty and absent are the same.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Text<const MAX: usize> {
     at: u32,
+    /// One more than `MAX` if it was cut: eight octets are enough.
     len: u16,
     room: u16,
 }
@@ -266,12 +276,13 @@ impl<const MAX: usize> Text<MAX> {
 
     /// Appends to the value; all after `MAX` octets is cut off.
     pub fn extend(&mut self, bytes: &[u8], memory: &mut Memory) {
-        const { assert!(MAX <= u16::MAX as usize) };
-        let fitting = bytes.get(..MAX - usize::from(self.len)).unwrap_or(bytes);
-        memory.cut |= fitting.len() < bytes.len();
-        let Place { at, len, room } = memory.append(self.place(), fitting, MAX);
-        // At most `MAX`, which fits.
-        *self = Self { at, len: len as u16, room: room as u16 };
+        const { assert!(MAX < u16::MAX as usize) };
+        let place = self.place();
+        let fitting = bytes.get(..MAX - place.len as usize).unwrap_or(bytes);
+        let is_cut = Field::is_cut(self) || fitting.len() < bytes.len();
+        let Place { at, len, room } = memory.append(place, fitting, MAX);
+        // At most `MAX`, which fits, as does one more.
+        *self = Self { at, len: if is_cut { MAX as u16 + 1 } else { len as u16 }, room: room as u16 };
     }
 
     /// The octets; empty if never set.
@@ -286,14 +297,17 @@ impl<const MAX: usize> Text<MAX> {
         self.len == 0
     }
 
-    const fn place(self) -> Place {
-        Place { at: self.at, len: self.len as u32, room: self.room as u32 }
+    fn place(&self) -> Place {
+        Place { at: self.at, len: u32::from(self.len).min(MAX as u32), room: self.room.into() }
     }
 }
 
 impl<const MAX: usize> Field for Text<MAX> {
     fn clear(&mut self) {
         *self = Self::default();
+    }
+    fn is_cut(&self) -> bool {
+        usize::from(self.len) > MAX
     }
     fn value<'a>(&'a self, memory: &'a Memory) -> Option<Value<'a>> {
         if self.is_empty() { None } else { Some(Value::Text(self.as_bytes(memory))) }
@@ -383,7 +397,7 @@ short_field! {
 }
 
 /// At most `ITEMS` texts of at most `MAX` octets each.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TextList<const ITEMS: usize, const MAX: usize> {
     /// Each text behind its length in two octets.
     place: Place,
@@ -520,7 +534,7 @@ address_item!(4 Ipv4);
 address_item!(16 Ipv6);
 
 /// At most `ITEMS` numbers or addresses.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct List<T, const ITEMS: usize> {
     place: Place,
     items: PhantomData<T>,
@@ -583,12 +597,38 @@ mod tests {
     fn a_text_keeps_to_its_bound_and_says_so() {
         let (mut memory, mut text) = (Memory::default(), Text::<4>::default());
         text.set(b"abc", &mut memory);
-        assert!(!memory.is_cut());
-        text.extend(b"de", &mut memory);
-        assert_eq!(text.as_bytes(&memory), b"abcd");
-        assert!(memory.is_cut());
+        text.extend(b"d", &mut memory);
+        assert_eq!((text.as_bytes(&memory), text.is_cut()), (&b"abcd"[..], false));
+        for more in [&b"ef"[..], b"", b"g"] {
+            text.extend(more, &mut memory);
+            assert_eq!((text.as_bytes(&memory), text.is_cut()), (&b"abcd"[..], true));
+        }
+        // What was cut is no longer there.
         text.set(b"x", &mut memory);
-        assert_eq!(text.as_bytes(&memory), b"x");
+        assert_eq!((text.as_bytes(&memory), text.is_cut()), (&b"x"[..], false));
+        assert_eq!(size_of_val(&text), 8);
+    }
+
+    #[test]
+    fn a_place_in_other_memory_does_no_harm() {
+        let (mut memory, mut other) = (Memory::default(), Memory::default());
+        let (mut text, mut behind) = (Text::<9>::default(), Text::<9>::default());
+        let (mut texts, mut numbers) = (TextList::<9, 9>::default(), List::<u16, 9>::default());
+        text.set(b"abc", &mut memory);
+        texts.push(b"abc", &mut memory);
+        numbers.push(7, &mut memory);
+        memory.clear();
+        for used in [&mut memory, &mut other] {
+            let (mut text, mut texts, mut numbers) = (text.clone(), texts.clone(), numbers.clone());
+            assert!(text.as_bytes(used).is_empty());
+            behind.set(b"xy", used);
+            text.extend(b"defg", used);
+            assert_eq!(text.as_bytes(used), b"defg");
+            texts.push(b"de", used);
+            numbers.push(8, used);
+            // What they hold now is nobody's business, but it is within the bounds.
+            assert!(texts.iter(used).count() <= 9 && numbers.iter(used).count() <= 9);
+        }
     }
 
     #[test]

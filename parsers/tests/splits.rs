@@ -13,17 +13,17 @@ use Direction::{Forward, Reverse};
 /// A conversation: turns of one direction each, a turn being whole messages.
 type Turns = Vec<(Direction, Vec<u8>)>;
 
-/// The transactions of a conversation whose octets come in these pieces.
+/// The transactions of a conversation whose octets come in these pieces, and whether something of them was cut.
 fn transactions<'a>(
     ports: [u16; 2],
     transport: Transport,
     pieces: impl IntoIterator<Item = (Direction, &'a [u8])>,
-) -> Vec<AppFields> {
+) -> Vec<(AppFields, bool)> {
     let mut pools = Pools::default();
     let mut session = Session::default();
     session.begin(ports);
     let mut found = Vec::new();
-    let mut close = |fields: AppRef<'_>, _| found.push(fields.to_owned());
+    let mut close = |fields: AppRef<'_>, _| found.push((fields.to_owned(), fields.is_cut()));
     for (direction, bytes) in pieces {
         let input = Input { bytes, direction, transport, hinted: false, snapped: false };
         session.feed(input, Timestamp::ZERO, &mut pools);
@@ -116,6 +116,12 @@ fn sip() -> Turns {
     ])
 }
 
+/// The same with values so long that they are cut.
+fn long(turns: &Turns) -> Turns {
+    let longer = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("example", &"example".repeat(100)).into_bytes();
+    turns.iter().map(|(direction, bytes)| (*direction, longer(bytes))).collect()
+}
+
 fn conversations() -> [(&'static str, [u16; 2], Turns, usize); 3] {
     [("http", [40_000, 12_345], http(), 4), ("smtp", [40_000, 25], smtp(), 2), ("sip", [40_000, 5060], sip(), 3)]
 }
@@ -137,10 +143,26 @@ fn octet_by_octet_gives_the_same() {
     }
 }
 
+#[test]
+fn what_is_cut_is_the_same_octet_by_octet() {
+    for (slug, ports, turns, _) in conversations() {
+        let turns = long(&turns);
+        let octets = turns.iter().flat_map(|(direction, bytes)| bytes.chunks(1).map(|b| (*direction, b)));
+        let found = transactions(ports, Transport::Stream, octets);
+        assert_eq!(found, transactions(ports, Transport::Stream, whole(&turns)), "{slug}");
+        assert!(found.iter().any(|(_, is_cut)| *is_cut), "{slug}");
+    }
+}
+
 proptest! {
     #[test]
-    fn any_split_gives_the_same(which in 0..3usize, cuts in prop::collection::vec(any::<Index>(), 0..12)) {
+    fn any_split_gives_the_same(
+        which in 0..3usize,
+        is_long in any::<bool>(),
+        cuts in prop::collection::vec(any::<Index>(), 0..12),
+    ) {
         let (_, ports, turns, _) = conversations().into_iter().nth(which).unwrap();
+        let turns = if is_long { long(&turns) } else { turns };
         let found = transactions(ports, Transport::Stream, cut(&turns, &cuts));
         prop_assert_eq!(found, transactions(ports, Transport::Stream, whole(&turns)));
     }

@@ -7,8 +7,8 @@ use weir_parsers::app::{Direction, Input, Pools, Session, Transport};
 
 type Part = (Direction, Vec<u8>);
 
-/// Transactions in an order that does not depend on when they were closed.
-fn transactions(ports: [u16; 2], transport: Transport, parts: &[Part]) -> Vec<AppFields> {
+/// Transactions, and whether something of them was cut, in an order that does not depend on when they were closed.
+fn transactions(ports: [u16; 2], transport: Transport, parts: &[Part]) -> Vec<(AppFields, bool)> {
     let mut session = Session::default();
     let mut pools = Pools::default();
     session.begin(ports);
@@ -16,9 +16,9 @@ fn transactions(ports: [u16; 2], transport: Transport, parts: &[Part]) -> Vec<Ap
     for (direction, bytes) in parts {
         let input = Input { bytes, direction: *direction, transport, hinted: false, snapped: false };
         session.feed(input, Timestamp::ZERO, &mut pools);
-        session.settle(&mut pools, &mut |app, _| found.push(app.to_owned()));
+        session.settle(&mut pools, &mut |app, _| found.push((app.to_owned(), app.is_cut())));
     }
-    session.finish(&mut pools, &mut |app, _| found.push(app.to_owned()));
+    session.finish(&mut pools, &mut |app, _| found.push((app.to_owned(), app.is_cut())));
     found.sort_by_key(|app| format!("{app:?}"));
     found
 }

@@ -22,7 +22,7 @@ mod head;
 #[cfg(test)]
 mod tests;
 
-use weir_flow::{Memory, Text, app::Sip};
+use weir_flow::{Field, Memory, Text, app::Sip};
 
 use self::head::{Head, Shape, Start, first_value, shape, uri};
 use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport, line};
@@ -210,6 +210,9 @@ fn record(head: &Head<'_>, transactions: &mut Transactions<Sip>, scratch: &mut S
     if !head.to.is_empty() {
         unfold(to, read, head.to);
         sip.to.push_new(to.as_bytes(read), memory);
+        if to.is_cut() {
+            memory.mark_cut();
+        }
     }
     if is_complete {
         transactions.complete(index);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-use weir_flow::app::Sip;
+use weir_flow::app::{Fields, Sip};
 
 use super::{
     MAX_HEAD, Parser, Scratch, first_value,
@@ -189,4 +189,17 @@ fn the_shape_of_a_beginning_does_not_change() {
         }
         assert_ne!(told, Shape::More);
     }
+}
+
+#[test]
+fn a_to_that_is_too_long_is_told_and_kept_once() {
+    let to = format!("<sip:{}@example.org>", "b".repeat(600));
+    let long = |message: &str| message.replace("<sip:b@example.org>", &to);
+    let found = datagrams(&[&long(INVITE), &long(TRYING)]);
+    assert_eq!(found[0].to.iter(&found[0].memory).collect::<Vec<_>>(), [&to.as_bytes()[..512]]);
+    // Nothing else is: the URI of To is not looked at here.
+    let mut others = found[0].clone();
+    others.to_uri = weir_flow::Text::default();
+    assert!(others.is_cut());
+    assert!(!datagrams(&[INVITE, TRYING])[0].is_cut());
 }

@@ -32,6 +32,9 @@ use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Tra
 /// Most octets of a line that are read; RFC 5321 section 4.5.3.1 allows 1000.
 const MAX_LINE: usize = 4096;
 
+/// Most octets of a client's name that are recorded.
+const MAX_NAME: usize = 256;
+
 /// Commands: of RFC 5321, of extensions, and some that are in use without one. What is not here is not recorded.
 const COMMANDS: &[&[u8]] = &[
     b"ATRN",
@@ -221,7 +224,8 @@ impl Parser {
             b"EHLO" | b"HELO" | b"LHLO" => {
                 smtp.helo.set(parameter, &mut smtp.memory);
                 self.helo.clear();
-                self.helo.extend_from_slice(smtp.helo.as_bytes(&smtp.memory));
+                // One octet too many, if there is one, tells the next mail that its name is cut, too.
+                self.helo.extend_from_slice(parameter.get(..=MAX_NAME).unwrap_or(parameter));
             }
             b"MAIL" => {
                 self.mail_seen = true;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-use weir_flow::app::Smtp;
+use weir_flow::app::{Fields, Smtp};
 
 use super::{MAX_LINE, Parser};
 use crate::app::{
@@ -195,7 +195,22 @@ fn an_overlong_line_is_read_up_to_the_bound() {
     c.all(Forward, &line);
     let found = c.finish();
     assert_eq!(commands(&found[0]), ["MAIL", "NOOP"]);
-    assert!(found[0].memory.is_cut());
+    assert!(found[0].is_cut());
+}
+
+#[test]
+fn a_name_is_cut_as_long_as_it_is_the_latest() {
+    let long = format!("EHLO {}\n", "a".repeat(300));
+    let mut c = Connection::new();
+    c.client(&long);
+    c.client("EHLO a\nMAIL FROM:<1@x>\n");
+    assert!(!c.finish()[0].is_cut());
+    let mut c = Connection::new();
+    c.client(&long);
+    c.client("MAIL FROM:<1@x>\nMAIL FROM:<2@x>\n");
+    let found = c.finish();
+    assert_eq!(found.iter().map(Fields::is_cut).collect::<Vec<_>>(), [true; 2]);
+    assert_eq!(found[0].helo.as_bytes(&found[0].memory), found[1].helo.as_bytes(&found[1].memory));
 }
 
 #[test]
