@@ -149,18 +149,64 @@ fn hostile(flow: u32, step: u32) -> Vec<u8> {
     }
 }
 
+/// The most recipients, with names that are as long as they may be. Something else that grows lies behind them then, often
+/// or when they are almost all.
+fn mail(flow: u32, step: u32) -> Vec<u8> {
+    const SEGMENT: usize = 4 * 340;
+    let mut lines = if step == 0 { "MAIL FROM:<a@example.net>\r\n".to_owned() } else { String::new() };
+    let is_other = if flow.is_multiple_of(2) { step.is_power_of_two() } else { step == 200 + flow };
+    if is_other {
+        lines += &format!("HELO {}\r\n", "x".repeat(step.min(256) as usize));
+    }
+    while lines.len() + 340 <= SEGMENT {
+        lines += &format!("RCPT TO:<{}>\r\n", "x".repeat(320));
+    }
+    lines += &" ".repeat(SEGMENT - 2 - lines.len());
+    lines += "\r\n";
+    tcp(flow, 25, 1 + step * SEGMENT as u32, ACK, lines.as_bytes())
+}
+
+/// A hello that no other is like, as long as is kept; from the server in each second step.
+fn hello(flow: u32, step: u32) -> Vec<u8> {
+    let framed = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
+    let numbers = |count: u16| (1..=count).flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
+    let different = |bytes: Vec<u8>| [&flow.to_be_bytes()[2..], &step.to_be_bytes()[2..], &bytes].concat();
+    let mut body = [&[3, 3][..], &[7; 32], &[0]].concat();
+    let is_client = step.is_multiple_of(2);
+    if is_client {
+        body.extend(framed(&different(numbers(200))));
+        body.extend([1, 0]);
+    } else {
+        body.extend([0x13, 1, 0]);
+    }
+    let extensions = different(numbers(if is_client { 10 } else { 230 }));
+    let extensions = extensions.as_chunks::<2>().0.iter().flat_map(|&[high, low]| [high | 0x40, low, 0, 0]);
+    body.extend(framed(&extensions.collect::<Vec<_>>()));
+    let message = [&[if is_client { 1 } else { 2 }, 0][..], &framed(&body)].concat();
+    tcp(flow << 8 | step, 443, 1, ACK, &[&[22, 3, 1][..], &framed(&message)].concat())
+}
+
 /// Peak of the memory that a worker takes for this many hostile flows, and its counters.
 fn attack(config: &MeterConfig) -> (usize, Metered) {
-    const FLOWS: u32 = 2_100;
+    attack_with(config, [(2_100, 40)].map(|(flows, steps)| (flows, steps, hostile as Packets)))
+}
+
+/// The packet of a flow in a step.
+type Packets = fn(u32, u32) -> Vec<u8>;
+
+/// The same for attacks one after the other: so many flows of so many packets each.
+fn attack_with<const N: usize>(config: &MeterConfig, attacks: [(u32, u32, Packets); N]) -> (usize, Metered) {
     let before = LIVE.get();
     PEAK.set(before);
     let mut worker = Worker::new(config, Share::ALL, |_: &FlowRecord<'_>| ()).unwrap();
-    for step in 0..40 {
-        for flow in 0..FLOWS {
-            let data = hostile(flow, step);
-            let ts = Timestamp::from_millis(1_700_000_000_000 + u64::from(step));
-            let wire_octets = data.len() as u32;
-            worker.packets(&[Packet { data: &data, wire_octets, ts, interface: 0, link: LinkType::ETHERNET }]);
+    for (flows, steps, packet) in attacks {
+        for step in 0..steps {
+            for flow in 0..flows {
+                let data = packet(flow, step);
+                let ts = Timestamp::from_millis(1_700_000_000_000 + u64::from(step));
+                let wire_octets = data.len() as u32;
+                worker.packets(&[Packet { data: &data, wire_octets, ts, interface: 0, link: LinkType::ETHERNET }]);
+            }
         }
     }
     let (ledger, _) = worker.finish();
@@ -183,6 +229,22 @@ fn what_attackers_make_a_worker_keep_stays_within_the_budget() {
     assert!(metered.application_states_refused > 0);
     assert!(metered.application_unread_refused > 0);
     assert!(metered.application_segments_refused > 0);
+}
+
+#[test]
+fn known_fingerprints_and_mails_to_very_many_stay_within_the_reserve() {
+    // Of the budget, for what is not charged.
+    const RESERVE: usize = 1 << 20;
+    let config = MeterConfig { flows: 8192, app_flows: 6000, app_octets: 8 << 20, ..MeterConfig::default() };
+    // Tables that are full, then what takes most at once where the budget is used up.
+    let attacks: [(u32, u32, Packets); 2] = [(1000, 4, hello), (40, 400, mail)];
+    let (without, _) = attack_with(&MeterConfig { app_flows: 0, ..config }, attacks);
+    let (with, metered) = attack_with(&config, attacks);
+    let taken = with - without;
+    // What is left of the reserve is for other scratch memory.
+    assert!(taken <= config.app_octets - RESERVE / 4, "{taken}");
+    assert!(taken > config.app_octets - RESERVE, "{taken}");
+    assert!(metered.application_states_refused > 0);
 }
 
 /// Packets of a capture file, with their times from its beginning in nanoseconds.

@@ -102,6 +102,10 @@ pub struct Memory {
 impl Memory {
     /// Least octets that are allocated.
     const LEAST: usize = 120;
+    /// A value longer than this gets room for all it may become: moved again, it would leave as much behind.
+    const LARGE: usize = 32 << 10;
+    /// Most octets that are allocated beyond what is needed.
+    const SLACK: usize = 16 << 10;
 
     /// Forgets all values, keeps the memory. Fields that lie in it must be cleared as well.
     pub fn clear(&mut self) {
@@ -146,12 +150,12 @@ impl Memory {
 
     /// Appends to the octets at a place, which is at most `max` octets long. Behind the last place there is room for all;
     /// elsewhere, what has not enough room moves to the end and gets room for twice as much, so that of each value not more is
-    /// lost than it has.
+    /// lost than it has. A large one gets all its room at once, and stays.
     fn append(&mut self, place: Place, octets: &[u8], max: usize) -> Place {
         let Place { at, len, room } = place;
         let end = self.bytes.len();
         let (start, needed) = (if room == 0 { end } else { at as usize }, len as usize + octets.len());
-        if start + len as usize == end {
+        if start + len as usize == end && needed <= Self::LARGE {
             self.reserve(octets.len());
             self.bytes.extend_from_slice(octets);
             return Place { at: start as u32, len: needed as u32, room: room.max(needed as u32) };
@@ -168,12 +172,17 @@ impl Memory {
         }
         let needed = len as usize + octets.len();
         if needed > room as usize {
-            let start = self.bytes.len();
-            let twice = needed.max(max.min(2 * room as usize));
-            self.reserve(twice);
-            self.bytes.extend_from_within(at as usize..(at + len) as usize);
-            self.bytes.resize(start + twice, 0);
-            (at, room) = (start as u32, twice as u32);
+            let end = self.bytes.len();
+            let wanted = if needed > Self::LARGE { max } else { Self::LARGE.min(2 * room as usize) };
+            let wanted = needed.max(max.min(wanted));
+            let (from, behind) = (at as usize, (at + len) as usize);
+            let start = if behind == end { from } else { end };
+            self.reserve(start + wanted - end);
+            if start == end {
+                self.bytes.extend_from_within(from..behind);
+            }
+            self.bytes.resize(start + wanted, 0);
+            (at, room) = (start as u32, wanted as u32);
         }
         let behind = (at + len) as usize;
         if let Some(to) = self.bytes.get_mut(behind..behind + octets.len()) {
@@ -187,7 +196,7 @@ impl Memory {
         if needed > self.bytes.capacity() {
             // Whole lines of a cache with what an allocator notes of them, and a bit more, so that long values are not copied
             // all the time. Memory that is used again soon grows no more.
-            let capacity = ((needed + needed / 8 + 8).next_multiple_of(64) - 8).max(Self::LEAST);
+            let capacity = ((needed + (needed / 8).min(Self::SLACK) + 8).next_multiple_of(64) - 8).max(Self::LEAST);
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
     }
@@ -700,6 +709,25 @@ mod tests {
         }
         let most = 300 + 5 + 40 * 8 + 30 * 2;
         assert!(memory.as_bytes().len() <= 3 * most, "{} of {most}", memory.as_bytes().len());
+    }
+
+    /// However values that can become large are written by turns, one step takes no more than they need and a bit.
+    #[test]
+    fn a_large_value_is_not_left_behind() {
+        const MOST: usize = 1024 * 322;
+        for interval in [1, 7, 33, 97, 101, 150, 512, 1000] {
+            let (mut memory, mut list, mut text) =
+                (Memory::default(), TextList::<1024, 320>::default(), Text::<256>::default());
+            for round in 0..1024_usize {
+                list.push(&[b'x'; 320], &mut memory);
+                if round % interval == 0 {
+                    text.set(&[b'y'; 256][..(round / interval).min(256)], &mut memory);
+                }
+            }
+            assert_eq!(list.iter(&memory).filter(|text| *text == [b'x'; 320]).count(), 1024);
+            assert!(!memory.is_cut());
+            assert!(memory.held() < MOST + 96 * 1024, "{interval}: {}", memory.held());
+        }
     }
 
     #[test]

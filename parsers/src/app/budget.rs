@@ -6,7 +6,8 @@
 //! parser may therefore pass the limit for a moment, by less than [`RESERVE`], which is kept free for that.
 
 /// Bytes of a budget that are left for what is not charged: what one step of a parser may add before it is counted, the
-/// scratch memory of each parser, and a buffer that is copied into a larger one.
+/// scratch memory of each parser, and a buffer that is copied into a larger one. The most of each: 420 KiB, for the recipients
+/// of a mail, whose memory is copied as it grows; 305 KiB, for the fingerprints of known hellos.
 pub const RESERVE: usize = 1 << 20;
 
 /// A limit, and what is charged against it.

@@ -71,7 +71,7 @@ type Server = ShortOctets<16>;
 impl<T: Clone + Default> Known<T> {
     /// A power of two.
     const PLACES: usize = 256;
-    /// Longer lists are not kept: with all places taken, they are 128 KiB, or twice that for what vectors keep in reserve.
+    /// Longer lists are not kept: with all places taken, both tables are 305 KiB, which the budget's reserve has room for.
     const MAX_LISTS: usize = 256;
 
     /// The place of these lists; `None` if they are too long.
@@ -96,7 +96,10 @@ impl<T: Clone + Default> Known<T> {
 
     fn keep(&mut self, lists: &[u16], fingerprints: T) {
         if let Some(peer) = self.place(lists) {
-            lists.clone_into(&mut peer.lists);
+            // No more than they need: a vector that grows would take up to twice that.
+            peer.lists.clear();
+            peer.lists.reserve_exact(lists.len());
+            peer.lists.extend_from_slice(lists);
             peer.fingerprints = fingerprints;
         }
     }
