@@ -20,6 +20,9 @@ pub const MAX_PACKETS: usize = 4096;
 /// Octets that a block copies at most, unless a single packet has more.
 pub const MAX_COPIED: usize = 64 * 1024;
 
+/// Packets by which a worker asks ahead for their descriptors, which another core has written.
+const AHEAD: usize = 4 * BATCH;
+
 /// A packet of a block.
 #[derive(Clone, Copy, Debug)]
 struct Descriptor {
@@ -197,6 +200,9 @@ impl Block {
             *from += 1;
         }
         for index in found.iter().take(count) {
+            if let Some(ahead) = self.descriptors.get(usize::from(*index) + AHEAD) {
+                prefetch(ahead);
+            }
             if let Some(descriptor) = self.descriptors.get(usize::from(*index)) {
                 descriptor.prefetch(octets);
             }
