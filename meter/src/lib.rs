@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Time is that of the packets, so a capture gives the same records on every machine and with any number of workers; and a
-//! wrong timestamp moves nothing but the time of its own packet.
+//! wrong timestamp moves nothing but the time of its own packet, unless it is the first or the last one, or there are several
+//! in a row that agree.
 
 mod apps;
 mod cache;

@@ -31,7 +31,8 @@ pub struct Outcome<S> {
     pub sinks: Vec<S>,
     /// What the workers held: for whoever ends with this run, and need not give it back.
     pub held: Vec<Held>,
-    /// Time of the earliest and the latest packet; `None` if there was none.
+    /// The earliest and the latest timestamp, those left out that are far from the times around them; `None` if there was no
+    /// packet.
     pub span: Option<(Timestamp, Timestamp)>,
     /// Why the source ended early, if it did. All packets before the damage were metered.
     pub damage: Option<SourceError>,

@@ -26,7 +26,7 @@ use weir_flow::{Packet, PacketSource, RecordSink, SharedOctets, SourceError, Sou
 use crate::{
     Worker,
     capture::BUFFER,
-    clock::{Clock, Take},
+    clock::{Clock, Take, later},
     handover::{Block, MAX_COPIED, Owner},
     shard::owner,
 };
@@ -142,8 +142,8 @@ impl<'a> Reader<'a> {
             is_large = shared.is_some_and(|shared| shared.len() > BUFFER);
             if is_complete.is_err() {
                 // There will be no result.
-            } else if clock.is_usual(batch) {
-                is_complete = way.deal(batch, shared, |packet| packet.ts);
+            } else if let Some(offset) = clock.go_on_with(batch) {
+                is_complete = way.deal(batch, shared, |packet| later(packet.ts, offset));
             } else {
                 // All of it as copies: a block is either that or shared, and what was held back is one.
                 is_complete = way.deal_by_clock(|take| clock.tell(batch, None, take));

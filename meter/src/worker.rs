@@ -12,7 +12,7 @@ use weir_parsers::packet::{Decoded, Fragment, Plain, decode};
 use crate::{
     KeyFields, MeterConfig,
     cache::{Arrival, Details, FlowCache, Observed},
-    clock::{Clock, Take},
+    clock::{Clock, Take, later},
     fragments::FragmentPorts,
     hash::Seed,
     table::NONE,
@@ -96,7 +96,8 @@ impl<S: RecordSink> Worker<S> {
         ledger
     }
 
-    /// Time of the earliest and the latest of all packets, if they are all this worker's; `None` if there was none.
+    /// The earliest and the latest timestamp of all packets, those left out that are far from the times around them, if they
+    /// are all this worker's; `None` if there was no packet.
     #[must_use]
     pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
         self.clock.span()
@@ -119,10 +120,10 @@ impl<S: RecordSink> Worker<S> {
     /// what to make of them; they are taken with a later batch, or at the end.
     pub fn packets(&mut self, packets: &[Packet<'_>]) {
         for batch in packets.chunks(BATCH) {
-            if self.clock.is_usual(batch) {
-                self.batch_in_order(batch);
-            } else {
-                self.by_clock(|clock, take| clock.tell(batch, None, take));
+            match self.clock.go_on_with(batch) {
+                Some(0) => self.batch_in_order(batch),
+                Some(offset) => self.batch_later(batch, offset),
+                None => self.by_clock(|clock, take| clock.tell(batch, None, take)),
             }
         }
     }
@@ -147,6 +148,14 @@ impl<S: RecordSink> Worker<S> {
     #[inline(never)]
     pub fn batch_in_order(&mut self, batch: &[Packet<'_>]) {
         self.batch(batch, |_, packet| packet.ts);
+    }
+
+    /// The same where the clock is later by so many nanoseconds, wrapping.
+    #[inline(never)]
+    fn batch_later(&mut self, batch: &[Packet<'_>], offset: u64) {
+        let mut clocks = [Timestamp::ZERO; BATCH];
+        clocks.iter_mut().zip(batch).for_each(|(clock, packet)| *clock = later(packet.ts, offset));
+        self.packets_at(batch, &clocks);
     }
 
     /// Tells what the clock says after packets of other workers, and closes what is due.

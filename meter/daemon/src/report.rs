@@ -16,7 +16,7 @@ pub struct Report {
     pub files: usize,
     /// What became of every packet.
     pub ledger: Ledger,
-    /// Earliest and latest packet.
+    /// Earliest and latest timestamp, wrong ones left out.
     pub span: Option<(Timestamp, Timestamp)>,
     /// What became of every record.
     pub sink: SinkCounters,

@@ -74,6 +74,7 @@ fn a_packet_of_the_next_year_changes_no_record_but_its_own() {
         assert!(found.ledger.contains("\"packets_dated_ahead\": 1,"), "{}", found.ledger);
         assert!(found.ledger.contains("\"clock_steps_forward\": 0,"), "{}", found.ledger);
         assert!(found.summary.contains("  1 packets dated far ahead"), "{}", found.summary);
+        assert!(found.summary.contains(", over 599.950 s\n"), "{}", found.summary);
     }
 }
 

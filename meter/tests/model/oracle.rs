@@ -122,65 +122,8 @@ type Id = (Key, u64);
 /// Addresses, protocol and identification of a fragmented datagram.
 type Datagram = (IpAddr, IpAddr, u8, u16);
 
-/// What the clock says at each packet of these times, up to the first of which it is not known yet.
-fn clocks(times: &[u64], is_end: bool) -> Vec<u64> {
-    const CONFIRMED: usize = 4;
-    const LONGEST: u64 = 30 * 86_400 * 1_000_000_000;
-    let Some(&first) = times.first() else { return Vec::new() };
-    let (mut latest, mut now) = (first, first);
-    let mut clocks = Vec::new();
-    let (mut believed, mut refuted) = (0, 0);
-    let mut behind = Vec::new();
-    for (index, &time) in times.iter().enumerate() {
-        if is_far(latest, time) && index >= believed {
-            behind.clear();
-            if index >= refuted {
-                let row: Vec<_> = times[index..].iter().copied().take(CONFIRMED).collect();
-                let goes_on =
-                    |at: &usize| is_far(latest, row[*at]) && !row[..*at].iter().any(|ts| is_far(row[*at], *ts));
-                let len = (0..row.len()).take_while(goes_on).count();
-                match (len < row.len(), len < CONFIRMED && !is_end) {
-                    (true, _) => refuted = index + len,
-                    (false, true) => return clocks,
-                    (false, false) => believed = index + len,
-                }
-            }
-            if index < refuted {
-                clocks.push(now);
-                continue;
-            }
-        }
-        if is_far(time, latest) {
-            if behind.iter().any(|before| is_far(time, *before)) {
-                behind.clear();
-            }
-            behind.push(time);
-            let end = behind.iter().max().copied().unwrap_or(time);
-            if behind.len() >= CONFIRMED && end >= behind[0] + FAR {
-                latest = end;
-                behind.clear();
-            }
-        } else {
-            behind.clear();
-            now += time.saturating_sub(latest).min(LONGEST);
-            latest = latest.max(time);
-        }
-        clocks.push(now);
-    }
-    clocks
-}
-
-const FAR: u64 = 10_000_000_000;
-
-fn is_far(from: u64, to: u64) -> bool {
-    to.saturating_sub(from) > FAR
-}
-
 pub struct Model {
     config: MeterConfig,
-    /// All packets, and how many of them the clock has passed.
-    sent: Vec<Sent>,
-    passed: usize,
     clock: u64,
     flows: BTreeMap<Key, Flow>,
     /// First fragments: their ports, and the clock then.
@@ -195,8 +138,6 @@ impl Model {
     pub fn new(config: &MeterConfig) -> Self {
         Self {
             config: *config,
-            sent: Vec::new(),
-            passed: 0,
             clock: 0,
             flows: BTreeMap::new(),
             datagrams: BTreeMap::new(),
@@ -222,22 +163,8 @@ impl Model {
     }
 
     pub fn packet(&mut self, sent: &Sent) {
-        self.sent.push(sent.clone());
-        self.go_on(false);
-    }
-
-    /// Meters the packets of which it is known what time it was at them.
-    fn go_on(&mut self, is_end: bool) {
-        let times: Vec<_> = self.sent.iter().map(|sent| sent.ts).collect();
-        for clock in clocks(&times, is_end).into_iter().skip(self.passed) {
-            let sent = self.sent[self.passed].clone();
-            self.passed += 1;
-            self.clock = clock;
-            self.meter(&sent);
-        }
-    }
-
-    fn meter(&mut self, sent: &Sent) {
+        // Wrong timestamps move nothing.
+        self.clock = self.clock.max(if sent.is_wrong { 0 } else { sent.ts });
         self.close_what_is_due();
         if !sent.is_ip {
             return;
@@ -301,7 +228,6 @@ impl Model {
     }
 
     pub fn finish(mut self) -> Expected {
-        self.go_on(true);
         for (key, mut flow) in std::mem::take(&mut self.flows) {
             let reason = if flow.has_ended { EndReason::END_OF_FLOW } else { EndReason::FORCED };
             self.close(&key, &mut flow, reason, self.clock);

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What holds for any sequence of packets.
 
-use proptest::prelude::*;
+use proptest::{prelude::*, sample::Index};
 use weir_flow::{FlowRecord, RecordSink};
 use weir_metering::{MeterConfig, Share, Worker};
 
 use crate::{
     assert_nothing_lost, meter,
     oracle::Model,
-    sent::{configs, payloads, sequences},
+    sent::{Sent, configs, payloads, sequences, wrong_timestamps},
 };
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Packets that the clock holds back at most.
+const HELD_BACK: usize = 6;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
@@ -35,13 +40,39 @@ proptest! {
     fn records_come_in_time(config in configs(), sent in sequences(4, 0..60)) {
         let mut model = Model::new(&config);
         let mut worker = Worker::new(&config, Share::ALL, Count(0)).unwrap();
-        for sent in &sent {
+        let mut clocks = vec![0; HELD_BACK];
+        for (index, sent) in sent.iter().enumerate() {
             model.packet(sent);
+            clocks.push(model.clock());
             worker.packets(&[sent.packet(&sent.frame())]);
-            let second = model.clock() / 1_000_000_000 * 1_000_000_000;
+            let second = clocks[index] / SECOND * SECOND;
             let came = worker.sink_mut().0;
             let (must, may) = (model.closed_before(second), model.closed_before(u64::MAX));
             prop_assert!((must..=may).contains(&came), "{came} records, not {must} to {may}");
+        }
+    }
+
+    /// It may be first after silence; and last, if it is of the past: silence before the last packet is believed.
+    #[test]
+    fn a_wrong_timestamp_changes_no_record_but_its_own(
+        config in configs(),
+        right in sequences(6, 1..60),
+        at in any::<Index>(),
+        ts in wrong_timestamps(),
+    ) {
+        let right: Vec<_> = right.into_iter().filter(|sent| !sent.is_wrong).collect();
+        prop_assume!(right[0].ts > SECOND);
+        let is_past = ts < right[0].ts;
+        prop_assume!(is_past || right.len() > 1);
+        let at = 1 + at.index(right.len() - usize::from(!is_past));
+        let mut sent = right.clone();
+        sent.insert(at, Sent { protocol: 200, ..Sent::udp(0, ts) });
+        let expected = meter(&config, 1, &right).1;
+        for workers in [1, 2, 3, 8] {
+            let (ledger, mut flows) = meter(&config, workers, &sent);
+            assert_nothing_lost(&sent, &ledger, &flows);
+            flows.retain(|records| records[0].key.protocol != 200);
+            prop_assert_eq!(&flows, &expected, "{} workers, {} at {}", workers, ts, at);
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Sent {
     /// Capture ends after so many octets of the transport header.
     pub cut: Option<usize>,
     pub ts: u64,
+    /// Whether that is not about when it was sent.
+    pub is_wrong: bool,
     /// Link type raw IP, otherwise Ethernet.
     pub is_raw: bool,
     /// ARP otherwise.
@@ -62,6 +64,7 @@ impl Sent {
             missing: 0,
             cut: None,
             ts,
+            is_wrong: false,
             is_raw: false,
             is_ip: true,
         }
@@ -246,29 +249,37 @@ fn conversations() -> impl Strategy<Value = Sent> {
     })
 }
 
-/// Nanoseconds from one packet to the next: timeouts to the nanosecond, silence, and time that goes back, by hours too.
-fn steps() -> impl Strategy<Value = i64> {
-    const S: i64 = SECOND.cast_signed();
+/// Nanoseconds from one packet to the next: timeouts to the nanosecond, and silence, which is so long that what comes late is
+/// behind it too.
+fn steps() -> impl Strategy<Value = u64> {
+    const S: u64 = SECOND;
     prop_oneof![
         2 => Just(0),
         6 => 0..S / 5,
         3 => 0..2 * S,
         2 => prop_oneof![Just(1), Just(2), Just(5), Just(30), Just(60), Just(300)].prop_map(|s| s * S),
         1 => prop_oneof![Just(S - 1), Just(5 * S - 1), Just(30 * S - 1)],
-        2 => 0..40 * S,
-        1 => 0..400 * S,
-        1 => 0..5_000 * S,
-        2 => -70 * S..0,
-        1 => -5_000 * S..0,
+        2 => 20 * S..40 * S,
+        1 => 20 * S..400 * S,
+        1 => 20 * S..5_000 * S,
     ]
 }
 
-/// Nanoseconds by which a timestamp is wrong.
-fn errors() -> impl Strategy<Value = i64> {
-    const S: i64 = SECOND.cast_signed();
-    const YEAR: i64 = 365 * 86_400 * S;
-    prop_oneof![16 => Just(0), 1 => Just(YEAR), 1 => 0..60 * S, 1 => -YEAR..YEAR]
+/// Nanoseconds by which a packet comes late.
+fn delays() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => Just(0), 1 => 0..5 * SECOND]
 }
+
+/// Timestamps far from those of any sequence, before and behind it.
+pub fn wrong_timestamps() -> impl Strategy<Value = u64> {
+    prop_oneof![0..BEGIN - 86_400 * SECOND, BEGIN + 30 * 86_400 * SECOND..u64::MAX]
+}
+
+/// When most sequences begin.
+const BEGIN: u64 = 1_700_000_000 * SECOND + 300_000_000;
+
+/// So many packets from one wrong timestamp to the next, at least.
+const APART: usize = 8;
 
 /// `count` packets of at most `conversations` conversations, in order of observation.
 pub fn sequences(conversations_at_most: usize, count: Range<usize>) -> impl Strategy<Value = Vec<Sent>> {
@@ -287,23 +298,33 @@ pub fn sequences(conversations_at_most: usize, count: Range<usize>) -> impl Stra
     let icmp = prop_oneof![Just([8, 0]), Just([0, 0]), any::<[u8; 2]>()];
     let packet = (any::<Index>(), any::<bool>(), flags, part, cut, missing, icmp, prop::bool::weighted(0.05));
     // As files without timestamps have it, and as they are now.
-    let begin = prop_oneof![Just(0), Just(1), Just(1_700_000_000 * SECOND + 300_000_000)];
+    let begin = prop_oneof![Just(0), Just(1), Just(BEGIN)];
     let conversations = vec(conversations(), 1..=conversations_at_most);
-    (begin, conversations, vec((packet, steps(), errors()), count)).prop_map(|(begin, conversations, packets)| {
-        let mut now: u64 = begin;
-        let mut sent = Vec::new();
-        for ((which, is_answer, flags, part, cut, missing, icmp, is_arp), step, error) in packets {
-            now = now.saturating_add_signed(step);
-            let ts = now.saturating_add_signed(error);
-            let mut packet = Sent { flags, part, cut, missing, icmp, ts, ..which.get(&conversations).clone() };
-            packet.is_ip = !is_arp;
-            if is_answer {
-                (packet.src, packet.dst) = (packet.dst, packet.src);
+    let wrong = prop::option::weighted(0.5, wrong_timestamps());
+    (begin, conversations, vec((packet, steps(), delays(), wrong), count)).prop_map(
+        |(begin, conversations, packets)| {
+            let mut now: u64 = begin;
+            let mut sent = Vec::new();
+            let last = packets.len().saturating_sub(1);
+            for (index, ((which, is_answer, flags, part, cut, missing, icmp, is_arp), step, delay, wrong)) in
+                packets.into_iter().enumerate()
+            {
+                now += step;
+                let late = now.saturating_sub(delay).max(begin);
+                // The first and the last one are believed.
+                let wrong = wrong.filter(|_| begin == BEGIN && index % APART == APART / 2 && index < last);
+                let (ts, is_wrong) = (wrong.unwrap_or(late), wrong.is_some());
+                let mut packet =
+                    Sent { flags, part, cut, missing, icmp, ts, is_wrong, ..which.get(&conversations).clone() };
+                packet.is_ip = !is_arp;
+                if is_answer {
+                    (packet.src, packet.dst) = (packet.dst, packet.src);
+                }
+                sent.push(packet);
             }
-            sent.push(packet);
-        }
-        sent
-    })
+            sent
+        },
+    )
 }
 
 /// Payloads that parsers may take an interest in, and such as mean nothing.
