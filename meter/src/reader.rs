@@ -19,6 +19,7 @@ use std::{
         atomic::{Ordering, fence},
         mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
     },
+    thread,
 };
 
 use weir_flow::{Packet, PacketSource, RecordSink, SharedOctets, SourceError, SourceState, Timestamp};
@@ -36,6 +37,9 @@ const BLOCKS: usize = 16;
 
 /// Blocks that a reader reads in its turn, if reading takes no waiting.
 const TURN: usize = 4;
+
+/// How often a worker looks for a block before it goes to sleep: about as long as it takes to read one.
+const PATIENCE: usize = 100;
 
 /// Most octets of memory that it takes to read for several workers, but for a block of a pcapng file that is larger than a buffer.
 pub const OCTETS: usize = {
@@ -291,7 +295,13 @@ impl Lane {
                 return next;
             }
             let Ok(mut reader) = turn.try_lock() else {
-                // Whoever reads hands something over, or ends.
+                // Whoever reads hands something over, or ends: soon, unless the source waits.
+                for _ in 0..PATIENCE {
+                    thread::yield_now();
+                    if let Some(next) = at_hand() {
+                        return next;
+                    }
+                }
                 return self.blocks.recv().ok();
             };
             // Another one may just have read.
