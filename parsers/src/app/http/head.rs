@@ -124,8 +124,6 @@ impl<'a> Start<'a> {
         let version = line.split(|&b| b == b' ').next()?;
         let (status, reason) = line.get(version.len()..)?.trim_ascii_start().split_at_checked(3)?;
         let reason = reason.strip_prefix(b" ").unwrap_or(reason);
-        // What is not ASCII could be in any character set.
-        let reason = if reason.is_ascii() { reason } else { b"" };
         Some(Self::Response { version, status: str::from_utf8(status).ok()?.parse().ok()?, reason })
     }
 }

@@ -78,7 +78,7 @@ fn all_fields_of_a_transaction() {
     c.all(Forward, b"POST /x?y HTTP/1.1\r\nhost: h.example:80\r\nHost: other\r\nUser-Agent:  ua \r\nReferer: r\r\nContent-Length: 4\r\n\r\nGET ");
     c.all(
         Reverse,
-        b"HTTP/1.0 404 Not  Found\r\nContent-Type: text/html; charset=x\r\nServer: s\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.0 404 Nicht  gew\xc3\xa4hlt\r\nContent-Type: text/html; charset=x\r\nServer: s\r\nContent-Length: 0\r\n\r\n",
     );
     let found = c.finish();
     let [h] = found.as_slice() else { panic!("{found:?}") };
@@ -89,7 +89,7 @@ fn all_fields_of_a_transaction() {
     assert_eq!(h.user_agent.as_bytes(&h.memory), b"ua");
     assert_eq!(h.referer.as_bytes(&h.memory), b"r");
     assert_eq!(h.status_code, Some(404));
-    assert_eq!(h.reason_phrase.as_bytes(&h.memory), b"Not  Found");
+    assert_eq!(h.reason_phrase.as_bytes(&h.memory), b"Nicht  gew\xc3\xa4hlt");
     assert_eq!(h.content_type.as_bytes(&h.memory), b"text/html; charset=x");
     assert_eq!(h.server.as_bytes(&h.memory), b"s");
 }
