@@ -51,11 +51,11 @@ pub struct Options {
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<String>,
 
-    /// Most flows in the cache [default: as many as half of the memory holds]
+    /// Most flows in the cache, an equal part for each worker [default: as many as half of the memory holds]
     #[arg(long, value_name = "N")]
     pub flows: Option<usize>,
 
-    /// Most flows with application state at a time; 0 looks at no payload [default: 65536]
+    /// Most flows with application state at a time, an equal part for each worker; 0 looks at no payload [default: 65536]
     #[arg(long, value_name = "N")]
     pub app_flows: Option<usize>,
 

@@ -257,7 +257,17 @@ struct Buffers {
 impl Buffers {
     /// Bytes that a buffer takes, with its place in the list of spare ones, which doubles when it grows.
     const fn held(buffer: &Vec<u8>) -> usize {
-        if buffer.capacity() == 0 { 0 } else { allocated(buffer.capacity()) + 2 * size_of::<Vec<u8>>() }
+        Self::held_with(buffer.capacity())
+    }
+
+    /// The same by its capacity. A buffer that has grown leaves holes behind, of half its size, a quarter and so on, which the
+    /// larger buffers of other flows do not fit into: it stands for these, too.
+    const fn held_with(capacity: usize) -> usize {
+        match capacity {
+            0 => 0,
+            1..=MIN_BUFFER => allocated(capacity) + 2 * size_of::<Vec<u8>>(),
+            _ => 2 * allocated(capacity) + 2 * size_of::<Vec<u8>>(),
+        }
     }
 
     fn give_back(&mut self, mut buffer: Vec<u8>, budget: &mut Budget) {
@@ -509,7 +519,7 @@ impl Pools {
         if needed > buffer.capacity() {
             let before = Buffers::held(buffer);
             let capacity = needed.next_power_of_two().max(MIN_BUFFER);
-            if !self.make_room((allocated(capacity) + 2 * size_of::<Vec<u8>>()).saturating_sub(before)) {
+            if !self.make_room(Buffers::held_with(capacity).saturating_sub(before)) {
                 return false;
             }
             buffer.reserve_exact(capacity - buffer.len());
