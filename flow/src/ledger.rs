@@ -118,6 +118,37 @@ counters! {
     }
 }
 
+counters! {
+    /// What the layers below a live source did with its packets, since it was opened. A file has none of this.
+    pub struct Captured {
+        #[doc = "packets that the kernel took for this socket: those handed over, those lost below, and those that wait"]
+        pub offered_packets,
+        #[doc = "packets lost in the kernel because the ring of the AF_PACKET socket, or libpcap's buffer, was full"]
+        pub lost_ring_full,
+        #[doc = "packets that libpcap says the interface or its driver dropped"]
+        pub lost_by_interface,
+        #[doc = "AF_XDP: packets lost because the receive ring was full"]
+        pub lost_xdp_ring_full,
+        #[doc = "AF_XDP: packets lost because the fill ring had no free frame"]
+        pub lost_xdp_fill_empty,
+        #[doc = "AF_XDP: packets that the kernel dropped for another reason, such as being larger than a frame"]
+        pub lost_xdp_dropped,
+        #[doc = "packets handed over that the system had merged of several (GRO); they count as the packets they were"]
+        pub merged_packets,
+    }
+}
+
+impl Captured {
+    /// Packets lost for any reason before the source could hand them over.
+    #[must_use]
+    pub fn lost_packets(&self) -> u64 {
+        let Self {
+            lost_ring_full, lost_by_interface, lost_xdp_ring_full, lost_xdp_fill_empty, lost_xdp_dropped, ..
+        } = self;
+        lost_ring_full + lost_by_interface + lost_xdp_ring_full + lost_xdp_fill_empty + lost_xdp_dropped
+    }
+}
+
 /// What one worker did with the packets it was given.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Ledger {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::Timestamp;
+use crate::{Timestamp, ledger::Captured};
 
 /// Most packets in one batch.
 ///
@@ -106,9 +106,9 @@ pub trait PacketSource {
         true
     }
 
-    /// Packets that the layer below lost before they reached this source, since it was opened.
-    fn lost(&self) -> u64 {
-        0
+    /// What the layers below did with the packets of a live source, since it was opened.
+    fn captured(&mut self) -> Captured {
+        Captured::default()
     }
 }
 
