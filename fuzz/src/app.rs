@@ -245,7 +245,7 @@ fn feed(
         let direction = direction(piece);
         let was_done = session.is_done();
         if let Some(missing) = missing(piece) {
-            let noticed = session.gap(direction, missing);
+            let noticed = session.gap(direction, missing, pools);
             assert!(!(was_done && noticed), "a session that is done noticed a gap");
         }
         let snapped = piece.control & SNAPPED != 0;

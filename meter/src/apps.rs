@@ -179,7 +179,9 @@ impl Outlet for Feeder<'_, '_> {
                 let input = Input { bytes, direction, transport: Transport::Stream, hinted: false, snapped: false };
                 let _: Feed = self.session.feed(input, self.ts, self.shared.pools);
             }
-            Piece::Gap(missing) => self.shared.gaps += u64::from(self.session.gap(direction, missing)),
+            Piece::Gap(missing) => {
+                self.shared.gaps += u64::from(self.session.gap(direction, missing, self.shared.pools))
+            }
         }
     }
 
@@ -317,7 +319,7 @@ impl Apps {
             let stream = &mut app.streams[direction.index()];
             stream.clear(&mut Feeder { session: &mut app.session, direction, ts: Timestamp::ZERO, shared });
             stream.begin(sequence);
-            shared.gaps += u64::from(app.session.gap(direction, u64::MAX));
+            shared.gaps += u64::from(app.session.gap(direction, u64::MAX, shared.pools));
             true
         }))
     }

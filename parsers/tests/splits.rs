@@ -201,7 +201,7 @@ proptest! {
         for (index, (direction, bytes)) in pieces.into_iter().enumerate() {
             for &(at, forward, missing) in &gaps {
                 if at == index {
-                    session.gap(if forward { Forward } else { Reverse }, missing);
+                    session.gap(if forward { Forward } else { Reverse }, missing, &mut pools);
                 }
             }
             session.feed(Input { bytes, direction, transport, hinted: false, snapped }, Timestamp::ZERO, &mut pools);

@@ -16,6 +16,7 @@ mod budget;
 mod line;
 mod session;
 mod transactions;
+mod unread;
 
 use std::fmt::Debug;
 

@@ -6,7 +6,9 @@ use std::ops::Range;
 use weir_flow::{Timestamp, allocated, app::AppRef};
 
 use super::{
-    AfterGap, Budget, Closed, Direction, Input, Parser, Probe, Step, Transactions, Transport, transactions::Spare,
+    AfterGap, Budget, Closed, Direction, Input, Parser, Probe, Step, Transactions, Transport,
+    transactions::Spare,
+    unread::{Chunks, Unread},
 };
 
 /// Most octets of one direction that are kept while no parser has said yes.
@@ -242,56 +244,6 @@ impl<P: Parser> Running<P> {
     }
 }
 
-/// Buffers for unread octets that are kept for later use are no larger than this.
-const MAX_SPARE_BUFFER: usize = 32 << 10;
-
-/// Least capacity of a buffer.
-const MIN_BUFFER: usize = 2 << 10;
-
-/// Buffers for octets that were not read.
-#[derive(Debug, Default)]
-struct Buffers {
-    spare: Vec<Vec<u8>>,
-}
-
-impl Buffers {
-    /// Bytes that a buffer takes, with its place in the list of spare ones, which doubles when it grows.
-    const fn held(buffer: &Vec<u8>) -> usize {
-        Self::held_with(buffer.capacity())
-    }
-
-    /// The same by its capacity. A buffer that has grown leaves holes behind, of half its size, a quarter and so on, which the
-    /// larger buffers of other flows do not fit into: it stands for these, too.
-    const fn held_with(capacity: usize) -> usize {
-        match capacity {
-            0 => 0,
-            1..=MIN_BUFFER => allocated(capacity) + 2 * size_of::<Vec<u8>>(),
-            _ => 2 * allocated(capacity) + 2 * size_of::<Vec<u8>>(),
-        }
-    }
-
-    fn give_back(&mut self, mut buffer: Vec<u8>, budget: &mut Budget) {
-        if buffer.capacity() == 0 {
-            return;
-        }
-        if budget.is_tight() || buffer.capacity() > MAX_SPARE_BUFFER {
-            budget.refund(Self::held(&buffer));
-        } else {
-            buffer.clear();
-            self.spare.push(buffer);
-        }
-    }
-
-    fn shrink(&mut self, budget: &mut Budget, bytes: usize) {
-        while !budget.fits(bytes)
-            && let Some(buffer) = self.spare.pop()
-        {
-            budget.refund(Self::held(&buffer));
-        }
-        self.spare.shrink_to(2 * self.spare.len());
-    }
-}
-
 macro_rules! declare {
     ($($name:ident $slug:ident,)*) => {
         #[derive(Debug, Default)]
@@ -306,7 +258,7 @@ macro_rules! declare {
         pub struct Pools {
             budget: Budget,
             refused: Refused,
-            buffers: Buffers,
+            chunks: Chunks,
             /// Lists of states before a handover.
             lists: Vec<Vec<State>>,
             $($slug: Store<super::$slug::Parser>,)*
@@ -315,8 +267,8 @@ macro_rules! declare {
         impl Pools {
             /// Gives up memory that is kept for later use until so many bytes fit. False if they do not even then.
             fn shrink(&mut self, bytes: usize) -> bool {
-                let Self { budget, buffers, lists, $($slug,)* .. } = self;
-                buffers.shrink(budget, bytes);
+                let Self { budget, chunks, lists, $($slug,)* .. } = self;
+                chunks.shrink(budget, bytes);
                 lists.drain(..).for_each(|states| budget.refund(held_by_list(&states)));
                 $($slug.shrink(budget, bytes);)*
                 budget.fits(bytes)
@@ -325,9 +277,8 @@ macro_rules! declare {
             /// Bytes that are charged for what is kept for later use.
             #[must_use]
             pub fn spare(&self) -> usize {
-                let buffers = self.buffers.spare.iter().map(Buffers::held).sum::<usize>();
                 let lists = self.lists.iter().map(held_by_list).sum::<usize>();
-                buffers + lists $(+ self.$slug.spare())*
+                self.chunks.spare() + lists $(+ self.$slug.spare())*
             }
         }
 
@@ -508,25 +459,18 @@ impl Pools {
         std::mem::take(&mut self.refused)
     }
 
-    /// An empty buffer; the caller charges what it becomes.
-    fn buffer(&mut self) -> Vec<u8> {
-        self.buffers.spare.pop().unwrap_or_default()
+    /// Appends to what is unread, if there is memory for that. False if there is none.
+    fn append(&mut self, unread: &mut Unread, bytes: &[u8]) -> bool {
+        if !self.make_room(unread.needed(bytes.len(), &self.chunks)) {
+            return false;
+        }
+        unread.append(bytes, &mut self.chunks, &mut self.budget);
+        true
     }
 
-    /// Appends to a buffer, which grows if there is memory for that. False if there is none.
-    fn append(&mut self, buffer: &mut Vec<u8>, bytes: &[u8]) -> bool {
-        let needed = buffer.len() + bytes.len();
-        if needed > buffer.capacity() {
-            let before = Buffers::held(buffer);
-            let capacity = needed.next_power_of_two().max(MIN_BUFFER);
-            if !self.make_room(Buffers::held_with(capacity).saturating_sub(before)) {
-                return false;
-            }
-            buffer.reserve_exact(capacity - buffer.len());
-            self.budget.change(before, Buffers::held(buffer));
-        }
-        buffer.extend_from_slice(bytes);
-        true
+    /// Forgets octets that are unread no more.
+    fn advance(&mut self, unread: &mut Unread, octets: usize) {
+        unread.advance(octets, &mut self.chunks, &mut self.budget);
     }
 }
 
@@ -580,7 +524,7 @@ pub struct Session {
     /// Octets of each direction that a parser has looked at.
     inspected: [u32; 2],
     /// Octets of each direction that were offered but not read.
-    unread: [Vec<u8>; 2],
+    unread: [Unread; 2],
     earlier: Earlier,
 }
 
@@ -725,51 +669,32 @@ impl Session {
     /// Puts what was left unread in front of what has come. False if what is left now cannot be kept.
     fn feed_joined(&mut self, input: Input<'_>, now: Timestamp, pools: &mut Pools) -> bool {
         let side = input.direction.index();
-        let mut kept = std::mem::take(&mut self.unread[side]);
-        // Without memory for all of it, what has come is lost as well.
-        if !pools.append(&mut kept, input.bytes) {
-            pools.refused.unread += 1;
-            self.unread[side] = kept;
-            return false;
-        }
-        let read = self.step(Input { bytes: &kept, ..input }, now, pools);
-        if self.done || input.transport == Transport::Datagram {
-            kept.clear();
-        } else {
-            kept.drain(..read.min(kept.len()));
-        }
-        let fits = kept.len() <= self.state.max_buffered();
-        if kept.is_empty() {
-            pools.buffers.give_back(kept, &mut pools.budget);
-        } else {
-            self.unread[side] = kept;
-        }
-        fits
+        let mut joined = std::mem::take(&mut pools.chunks.joined);
+        joined.clear();
+        self.unread[side].copy_to(&mut joined);
+        let kept = joined.len();
+        joined.extend_from_slice(input.bytes);
+        let read = self.step(Input { bytes: &joined, ..input }, now, pools);
+        pools.chunks.joined = joined;
+        let read = if self.done || input.transport == Transport::Datagram { usize::MAX } else { read };
+        pools.advance(&mut self.unread[side], read);
+        let rest = input.bytes.get(read.saturating_sub(kept)..).unwrap_or_default();
+        rest.is_empty() || self.keep(side, rest, pools)
     }
 
-    /// Keeps octets that were not read. False if they are too many.
+    /// Keeps octets that were not read. False if they are too many, or there is no memory for them.
     fn keep(&mut self, side: usize, rest: &[u8], pools: &mut Pools) -> bool {
-        if rest.len() > self.state.max_buffered() {
+        let unread = &mut self.unread[side];
+        if unread.len() + rest.len() > self.state.max_buffered() {
             return false;
         }
-        // After a gap there is an empty one.
-        let mut buffer = std::mem::take(&mut self.unread[side]);
-        if buffer.capacity() == 0 {
-            buffer = pools.buffer();
-        }
-        let fits = pools.append(&mut buffer, rest);
-        if !fits {
-            pools.refused.unread += 1;
-        }
-        self.unread[side] = buffer;
+        let fits = pools.append(unread, rest);
+        pools.refused.unread += u64::from(!fits);
         fits
     }
 
     fn drop_unread(&mut self, side: usize, pools: &mut Pools) {
-        if self.unread[side].capacity() > 0 {
-            let unread = std::mem::take(&mut self.unread[side]);
-            pools.buffers.give_back(unread, &mut pools.budget);
-        }
+        pools.advance(&mut self.unread[side], usize::MAX);
     }
 
     /// No more octets are wanted: gives back what is of no use any more.
@@ -784,15 +709,14 @@ impl Session {
     }
 
     /// Octets of one direction are missing; what is fed next comes after them. Says whether a parser noticed.
-    pub fn gap(&mut self, direction: Direction, missing: u64) -> bool {
+    pub fn gap(&mut self, direction: Direction, missing: u64, pools: &mut Pools) -> bool {
         let skip = &mut self.skip[direction.index()];
         if missing <= *skip {
             *skip -= missing;
             return false;
         }
         *skip = 0;
-        // The buffer stays with the session, which is fed with what comes next, or ends.
-        self.unread[direction.index()].clear();
+        self.drop_unread(direction.index(), pools);
         if self.done {
             return false;
         }

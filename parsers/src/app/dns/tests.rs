@@ -284,7 +284,7 @@ fn a_stream_goes_on_after_a_long_message_and_ends_with_a_gap() {
     let mut second = QUERY.to_vec();
     second[1] = 0x35;
     assert_eq!(flow.feed(Direction::Forward, &framed(&second)), Feed::More);
-    flow.session.gap(Direction::Reverse, 17);
+    flow.session.gap(Direction::Reverse, 17, &mut flow.pools);
     assert!(flow.session.is_done());
     let found = flow.finish();
     assert_eq!(found.len(), 2);
