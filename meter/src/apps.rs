@@ -44,7 +44,7 @@ const CHUNK: usize = weir_flow::allocated(size_of::<Chunk>());
 /// Part of the budget that the slab may take.
 const SLAB_SHARE: usize = 4;
 
-/// Application state of one flow: three cache lines, of which the first is all that is needed to pass over payload.
+/// Application state of one flow: two cache lines, of which the first is all that is needed to pass over payload.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 struct App {
@@ -52,7 +52,7 @@ struct App {
     session: Session,
 }
 
-const _: () = assert!(size_of::<App>() == 192);
+const _: () = assert!(size_of::<App>() == 128);
 
 /// Payload that will come for a state.
 #[derive(Clone, Copy, Debug)]

@@ -259,17 +259,18 @@ macro_rules! declare {
             budget: Budget,
             refused: Refused,
             chunks: Chunks,
-            /// Lists of states before a handover.
-            lists: Vec<Vec<State>>,
+            /// What sessions with handovers need beside the rest.
+            #[allow(clippy::vec_box, reason = "the boxes move to and from the sessions")]
+            earlier: Vec<Box<Earlier>>,
             $($slug: Store<super::$slug::Parser>,)*
         }
 
         impl Pools {
             /// Gives up memory that is kept for later use until so many bytes fit. False if they do not even then.
             fn shrink(&mut self, bytes: usize) -> bool {
-                let Self { budget, chunks, lists, $($slug,)* .. } = self;
+                let Self { budget, chunks, earlier, $($slug,)* .. } = self;
                 chunks.shrink(budget, bytes);
-                lists.drain(..).for_each(|states| budget.refund(held_by_list(&states)));
+                earlier.drain(..).for_each(|earlier| budget.refund(earlier.held()));
                 $($slug.shrink(budget, bytes);)*
                 budget.fits(bytes)
             }
@@ -277,8 +278,8 @@ macro_rules! declare {
             /// Bytes that are charged for what is kept for later use.
             #[must_use]
             pub fn spare(&self) -> usize {
-                let lists = self.lists.iter().map(held_by_list).sum::<usize>();
-                self.chunks.spare() + lists $(+ self.$slug.spare())*
+                let earlier = self.earlier.iter().map(|earlier| earlier.held()).sum::<usize>();
+                self.chunks.spare() + earlier $(+ self.$slug.spare())*
             }
         }
 
@@ -468,6 +469,26 @@ impl Pools {
         true
     }
 
+    /// What a session needs for its first handover, charged already.
+    fn earlier(&mut self) -> Box<Earlier> {
+        self.earlier.pop().unwrap_or_else(|| {
+            let earlier = Box::<Earlier>::default();
+            self.budget.charge(earlier.held());
+            earlier
+        })
+    }
+
+    /// Takes it back.
+    fn give_back(&mut self, mut earlier: Box<Earlier>) {
+        let held = earlier.held();
+        *earlier = Earlier { states: std::mem::take(&mut earlier.states), ..Earlier::default() };
+        if self.budget.is_tight() {
+            self.budget.refund(held);
+        } else {
+            self.earlier.push(earlier);
+        }
+    }
+
     /// Forgets octets that are unread no more.
     fn advance(&mut self, unread: &mut Unread, octets: usize) {
         unread.advance(octets, &mut self.chunks, &mut self.budget);
@@ -515,8 +536,6 @@ pub struct Session {
     done: bool,
     /// There is no memory for what is held: all transactions are to be closed with the next settling.
     given_up: bool,
-    /// Without any, what is in `earlier` is as it was at the beginning, and is not looked at.
-    handovers: u8,
     /// Beginnings of each direction that nobody knew.
     attempts: [u8; 2],
     /// Protocols that the ports hint at.
@@ -525,7 +544,7 @@ pub struct Session {
     inspected: [u32; 2],
     /// Octets of each direction that were offered but not read.
     unread: [Unread; 2],
-    earlier: Earlier,
+    earlier: Option<Box<Earlier>>,
 }
 
 /// What is left of the protocols before a handover.
@@ -533,16 +552,25 @@ pub struct Session {
 struct Earlier {
     /// Those whose transactions are closed with the next settling.
     states: Vec<State>,
+    handovers: usize,
     opened: u64,
     dropped: u64,
 }
 
-/// Bytes that a list of states takes, with its place in the list of spare ones, which doubles when it grows.
-const fn held_by_list(states: &Vec<State>) -> usize {
-    if states.capacity() == 0 {
-        return 0;
+impl Earlier {
+    /// Bytes that it takes, with its place in the list of spare ones, which doubles when it grows.
+    const fn held(&self) -> usize {
+        let states = allocated(self.states.capacity() * size_of::<State>());
+        allocated(size_of::<Self>()) + states + 2 * size_of::<usize>()
     }
-    allocated(states.capacity() * size_of::<State>()) + 2 * size_of::<Vec<State>>()
+
+    /// Closes and forgets everything.
+    fn close(&mut self, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
+        for mut state in self.states.drain(..) {
+            state.close(Which::All, pools, close);
+            state.recycle(pools);
+        }
+    }
 }
 
 /// Depths of [`Session::memory`].
@@ -607,19 +635,19 @@ impl Session {
     /// Whether there is no transaction to be closed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.state.is_empty() && (self.handovers == 0 || self.earlier.states.is_empty())
+        self.state.is_empty() && self.earlier.as_ref().is_none_or(|earlier| earlier.states.is_empty())
     }
 
     /// Transactions found in this flow so far.
     #[must_use]
     pub fn opened(&self) -> u64 {
-        self.state.opened() + if self.handovers == 0 { 0 } else { self.earlier.opened }
+        self.state.opened() + self.earlier.as_ref().map_or(0, |earlier| earlier.opened)
     }
 
     /// Transactions found that were dropped without being closed, since one packet completed too many.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.state.dropped() + if self.handovers == 0 { 0 } else { self.earlier.dropped }
+        self.state.dropped() + self.earlier.as_ref().map_or(0, |earlier| earlier.dropped)
     }
 
     /// Whether the next octets of one direction are to be skipped, all of them.
@@ -726,23 +754,10 @@ impl Session {
 
     /// Closes the transactions that are over now that a packet has been fed; see [`Transactions`].
     pub fn settle(&mut self, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
-        if self.handovers > 0 {
-            self.close_earlier(pools, close);
+        if let Some(earlier) = &mut self.earlier {
+            earlier.close(pools, close);
         }
         self.state.close(if self.given_up { Which::All } else { Which::Settled }, pools, close);
-    }
-
-    fn close_earlier(&mut self, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
-        let mut states = std::mem::take(&mut self.earlier.states);
-        for mut state in states.drain(..) {
-            state.close(Which::All, pools, close);
-            state.recycle(pools);
-        }
-        if pools.budget.is_tight() {
-            pools.budget.refund(held_by_list(&states));
-        } else if states.capacity() > 0 {
-            pools.lists.push(states);
-        }
     }
 
     /// Closes the complete transaction that packets now belong to, if there is one.
@@ -752,17 +767,17 @@ impl Session {
 
     /// Closes all transactions: the flow has ended.
     pub fn finish(&mut self, pools: &mut Pools, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) {
-        if self.handovers > 0 {
-            self.close_earlier(pools, close);
+        if let Some(earlier) = &mut self.earlier {
+            earlier.close(pools, close);
         }
         self.state.close(Which::All, pools, close);
     }
 
     /// Makes the session as new; what it held goes to the pools.
     pub fn recycle(&mut self, pools: &mut Pools) {
-        if self.handovers > 0 {
-            self.close_earlier(pools, &mut |_, _| ());
-            self.earlier = Earlier::default();
+        if let Some(mut earlier) = self.earlier.take() {
+            earlier.close(pools, &mut |_, _| ());
+            pools.give_back(earlier);
         }
         for side in [0, 1] {
             self.drop_unread(side, pools);
@@ -771,7 +786,6 @@ impl Session {
         self.skip = [0; 2];
         self.done = false;
         self.given_up = false;
-        self.handovers = 0;
         self.attempts = [0; 2];
         self.inspected = [0; 2];
     }
@@ -820,21 +834,18 @@ impl Session {
         }
     }
 
-    /// Puts the protocol aside that is over now. False if there were too many, or too little memory.
+    /// Puts the protocol aside that is over now. False if there were too many.
     fn hand_over(&mut self, pools: &mut Pools) -> bool {
-        if usize::from(self.handovers) >= MAX_HANDOVERS {
+        let earlier = self.earlier.get_or_insert_with(|| pools.earlier());
+        if earlier.handovers >= MAX_HANDOVERS {
             return false;
         }
-        self.handovers += 1;
-        self.earlier.opened += self.state.opened();
-        self.earlier.dropped += self.state.dropped();
-        let states = &mut self.earlier.states;
-        if states.capacity() == 0 {
-            *states = pools.lists.pop().unwrap_or_default();
-        }
-        let held = held_by_list(states);
-        states.push(std::mem::take(&mut self.state));
-        pools.budget.change(held, held_by_list(states));
+        let held = earlier.held();
+        earlier.handovers += 1;
+        earlier.opened += self.state.opened();
+        earlier.dropped += self.state.dropped();
+        earlier.states.push(std::mem::take(&mut self.state));
+        pools.budget.change(held, earlier.held());
         // What the other direction left unread may be the first octets of the next protocol: it is kept.
         self.skip = [0; 2];
         self.inspected = [0; 2];
