@@ -261,9 +261,9 @@ fn feed(
         }
     }
     session.finish(pools, &mut close);
-    let closed = found.len() as u64 + session.dropped();
-    assert_eq!(closed, session.opened(), "transactions closed or dropped, and opened");
+    let noted = pools.take_noted();
+    assert_eq!(found.len() as u64 + noted.dropped, noted.opened, "transactions closed or dropped, and opened");
     session.recycle(pools);
-    assert_eq!((session.opened(), session.is_done()), (0, false));
+    assert!(!session.is_done() && session.is_empty());
     found
 }

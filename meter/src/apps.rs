@@ -355,12 +355,11 @@ impl Apps {
     fn read(&mut self, index: u32, read: impl FnOnce(&mut App, &mut Shared<'_>) -> bool) -> Fed {
         let Self { slab, chunks, pools, .. } = self;
         let Some(app) = slab.get_mut(index as usize) else { return Fed::default() };
-        let before = (app.session.opened(), app.session.dropped());
         let was_recognised = app.session.is_recognised();
         let mut shared = Shared { pools, chunks, gaps: 0 };
         let is_kept = read(app, &mut shared);
         let Shared { pools, chunks, gaps } = shared;
-        let refused = pools.take_refused();
+        let noted = pools.take_noted();
         if !was_recognised {
             app.session.upcoming(pools).iter().for_each(prefetch_range);
         }
@@ -371,10 +370,10 @@ impl Apps {
         }
         Fed {
             gaps,
-            transactions: app.session.opened() - before.0,
-            dropped: app.session.dropped() - before.1,
-            states_refused: refused.states,
-            unread_refused: refused.unread,
+            transactions: noted.opened,
+            dropped: noted.dropped,
+            states_refused: noted.states,
+            unread_refused: noted.unread,
             segments_refused: u64::from(!is_kept),
         }
     }

@@ -23,7 +23,7 @@ use std::fmt::Debug;
 use weir_flow::app::Fields;
 
 pub use budget::{Budget, RESERVE};
-pub use session::{DEPTH, Feed, KEEP_ALIVE, MAX_DATAGRAMS, Pools, Refused, Session, is_unknown_datagram, memory_of};
+pub use session::{DEPTH, Feed, KEEP_ALIVE, MAX_DATAGRAMS, Noted, Pools, Session, is_unknown_datagram, memory_of};
 pub use transactions::{Closed, Transactions};
 
 /// Direction of octets within a flow: from its initiator, or towards it.

@@ -7,7 +7,7 @@ use weir_flow::{Timestamp, allocated, app::AppRef};
 
 use super::{
     AfterGap, Budget, Closed, Direction, Input, Parser, Probe, Step, Transactions, Transport,
-    transactions::Spare,
+    transactions::Loan,
     unread::{Chunks, Unread},
 };
 
@@ -40,12 +40,16 @@ pub enum Feed {
 /// Protocols of which a port is a hint, a bit for each.
 type Hints = u16;
 
-/// What was given up because the memory for application state was used up.
+/// What happened in sessions.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Refused {
-    /// States of parsers and of their transactions: the flow's payload is of no use from then on.
+pub struct Noted {
+    /// Transactions found.
+    pub opened: u64,
+    /// Those of them that were dropped without being closed, since one packet completed too many.
+    pub dropped: u64,
+    /// Given up because the memory for application state was used up: states of parsers and of their transactions: the flow's payload is of no use from then on.
     pub states: u64,
-    /// Incomplete messages that would have had to be kept until the rest of them had come.
+    /// Given up likewise: incomplete messages that would have had to be kept until the rest of them had come.
     pub unread: u64,
 }
 
@@ -54,13 +58,13 @@ pub struct Refused {
 struct Running<P: Parser> {
     parser: P,
     transactions: Transactions<P::Fields>,
-    /// Bytes with which it is in the budget, without the memory of the transactions' fields.
-    charged: usize,
+    /// Bytes with which it is in the budget, without the memory of the transactions' fields: far less than four gigabytes.
+    charged: u32,
 }
 
 impl<P: Parser> Default for Running<P> {
     fn default() -> Self {
-        Self { parser: P::default(), transactions: Transactions::new(P::IDENTITY.max_open), charged: 0 }
+        Self { parser: P::default(), transactions: Transactions::default(), charged: 0 }
     }
 }
 
@@ -80,13 +84,15 @@ enum Left {
 #[allow(clippy::vec_box, reason = "the boxes move to and from the sessions")]
 struct Store<P: Parser> {
     states: Vec<Box<Running<P>>>,
-    spare: Spare<P::Fields>,
+    /// Away only while a state has it.
+    loan: Option<Box<Loan<P::Fields>>>,
     scratch: P::Scratch,
 }
 
 impl<P: Parser> Default for Store<P> {
     fn default() -> Self {
-        Self { states: Vec::new(), spare: Vec::new(), scratch: P::Scratch::default() }
+        let loan = Some(Box::new(Loan::new(P::IDENTITY.max_open)));
+        Self { states: Vec::new(), loan, scratch: P::Scratch::default() }
     }
 }
 
@@ -101,7 +107,7 @@ impl<P: Parser> Store<P> {
         }
         budget.fits(Self::STATE).then(|| {
             budget.charge(Self::STATE);
-            Box::new(Running { charged: Self::STATE, ..Running::default() })
+            Box::new(Running { charged: Self::STATE as u32, ..Running::default() })
         })
     }
 
@@ -116,9 +122,9 @@ impl<P: Parser> Store<P> {
 
     /// Takes a state back.
     fn give_back(&mut self, mut state: Box<Running<P>>, budget: &mut Budget) {
-        state.transactions.lend(&mut self.spare);
+        state.transactions.lend(&mut self.loan);
         state.transactions.clear();
-        state.transactions.lend(&mut self.spare);
+        state.transactions.lend(&mut self.loan);
         state.parser.clear();
         state.charge(budget);
         if budget.is_tight() {
@@ -132,7 +138,7 @@ impl<P: Parser> Store<P> {
     /// Keeps nothing for later use when there is little memory left.
     fn tidy(&mut self, budget: &mut Budget) {
         while budget.is_tight()
-            && let Some(kept) = self.spare.pop()
+            && let Some(kept) = self.loan.as_mut().and_then(|loan| loan.spare.pop())
         {
             budget.refund(kept.charged());
         }
@@ -141,13 +147,13 @@ impl<P: Parser> Store<P> {
     /// Bytes charged for what is kept for later use.
     fn spare(&self) -> usize {
         let states = self.states.iter().map(|state| state.charged()).sum::<usize>();
-        states + self.spare.iter().map(|kept| kept.charged()).sum::<usize>()
+        states + self.loan.iter().flat_map(|loan| &loan.spare).map(|kept| kept.charged()).sum::<usize>()
     }
 
     /// Gives up what is spare, until so many bytes fit.
     fn shrink(&mut self, budget: &mut Budget, bytes: usize) {
         while !budget.fits(bytes)
-            && let Some(kept) = self.spare.pop()
+            && let Some(kept) = self.loan.as_mut().and_then(|loan| loan.spare.pop())
         {
             budget.refund(kept.charged());
         }
@@ -156,7 +162,7 @@ impl<P: Parser> Store<P> {
         {
             budget.refund(state.charged());
         }
-        self.spare.shrink_to(2 * self.spare.len());
+        self.loan.iter_mut().for_each(|loan| loan.spare.shrink_to(2 * loan.spare.len()));
         self.states.shrink_to(2 * self.states.len());
     }
 }
@@ -164,24 +170,35 @@ impl<P: Parser> Store<P> {
 impl<P: Parser> Running<P> {
     /// Bytes with which it is in the budget when it is spare.
     const fn charged(&self) -> usize {
-        self.charged + self.transactions.charged()
+        self.charged as usize + self.transactions.charged()
     }
 
     /// Brings the budget up to date.
     fn charge(&mut self, budget: &mut Budget) {
         self.transactions.charge(budget);
         let now = Store::<P>::STATE + self.transactions.held() + self.parser.held();
-        if now != self.charged {
-            budget.change(self.charged, now);
-            self.charged = now;
+        if now != self.charged as usize {
+            budget.change(self.charged as usize, now);
+            self.charged = now as u32;
         }
     }
 
     /// Parses as much as there is.
-    fn run(&mut self, input: Input<'_>, reading: Reading<'_>, store: &mut Store<P>, budget: &mut Budget) -> Left {
-        self.transactions.lend(&mut store.spare);
+    fn run(
+        &mut self,
+        input: Input<'_>,
+        reading: Reading<'_>,
+        store: &mut Store<P>,
+        budget: &mut Budget,
+        noted: &mut Noted,
+    ) -> Left {
+        self.transactions.lend(&mut store.loan);
         let left = self.steps(input, reading, &mut store.scratch, budget);
-        self.transactions.lend(&mut store.spare);
+        self.transactions.lend(&mut store.loan);
+        if let Some(loan) = &mut store.loan {
+            noted.opened += std::mem::take(&mut loan.opened);
+            noted.dropped += std::mem::take(&mut loan.dropped);
+        }
         left
     }
 
@@ -233,13 +250,13 @@ impl<P: Parser> Running<P> {
         if matches!(which, Which::Settled) && self.transactions.is_settled() {
             return;
         }
-        self.transactions.lend(&mut store.spare);
+        self.transactions.lend(&mut store.loan);
         match which {
             Which::Settled => self.transactions.settle(close),
             Which::Current => self.transactions.close_current(close),
             Which::All => self.transactions.finish(close),
         }
-        self.transactions.lend(&mut store.spare);
+        self.transactions.lend(&mut store.loan);
         store.tidy(budget);
     }
 }
@@ -257,7 +274,7 @@ macro_rules! declare {
         #[derive(Debug, Default)]
         pub struct Pools {
             budget: Budget,
-            refused: Refused,
+            noted: Noted,
             chunks: Chunks,
             /// What sessions with handovers need beside the rest.
             #[allow(clippy::vec_box, reason = "the boxes move to and from the sessions")]
@@ -355,8 +372,9 @@ macro_rules! declare {
                     Self::Undecided => Left::Done,
                     $(Self::$name(running) => {
                         let hinted = hints & 1 << Place::$name as u16 != 0;
-                        running.transactions.set_now(now);
-                        running.run(Input { hinted, ..input }, reading, &mut pools.$slug, &mut pools.budget)
+                        let Pools { $slug: store, budget, noted, .. } = pools;
+                        store.loan.iter_mut().for_each(|loan| loan.now = now);
+                        running.run(Input { hinted, ..input }, reading, store, budget, noted)
                     })*
                 }
             }
@@ -372,20 +390,6 @@ macro_rules! declare {
                 match self {
                     Self::Undecided => MAX_PROBED,
                     $(Self::$name(_) => <super::$slug::Parser as Parser>::IDENTITY.max_buffered,)*
-                }
-            }
-
-            fn opened(&self) -> u64 {
-                match self {
-                    Self::Undecided => 0,
-                    $(Self::$name(running) => running.transactions.opened(),)*
-                }
-            }
-
-            fn dropped(&self) -> u64 {
-                match self {
-                    Self::Undecided => 0,
-                    $(Self::$name(running) => running.transactions.dropped(),)*
                 }
             }
 
@@ -455,9 +459,9 @@ impl Pools {
         self.budget.fits(bytes) || self.shrink(bytes)
     }
 
-    /// What was given up since this was asked last.
-    pub fn take_refused(&mut self) -> Refused {
-        std::mem::take(&mut self.refused)
+    /// What happened since this was asked last.
+    pub fn take_noted(&mut self) -> Noted {
+        std::mem::take(&mut self.noted)
     }
 
     /// Appends to what is unread, if there is memory for that. False if there is none.
@@ -481,7 +485,7 @@ impl Pools {
     /// Takes it back.
     fn give_back(&mut self, mut earlier: Box<Earlier>) {
         let held = earlier.held();
-        *earlier = Earlier { states: std::mem::take(&mut earlier.states), ..Earlier::default() };
+        earlier.handovers = 0;
         if self.budget.is_tight() {
             self.budget.refund(held);
         } else {
@@ -553,8 +557,6 @@ struct Earlier {
     /// Those whose transactions are closed with the next settling.
     states: Vec<State>,
     handovers: usize,
-    opened: u64,
-    dropped: u64,
 }
 
 impl Earlier {
@@ -638,18 +640,6 @@ impl Session {
         self.state.is_empty() && self.earlier.as_ref().is_none_or(|earlier| earlier.states.is_empty())
     }
 
-    /// Transactions found in this flow so far.
-    #[must_use]
-    pub fn opened(&self) -> u64 {
-        self.state.opened() + self.earlier.as_ref().map_or(0, |earlier| earlier.opened)
-    }
-
-    /// Transactions found that were dropped without being closed, since one packet completed too many.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.state.dropped() + self.earlier.as_ref().map_or(0, |earlier| earlier.dropped)
-    }
-
     /// Whether the next octets of one direction are to be skipped, all of them.
     #[inline]
     #[must_use]
@@ -717,7 +707,7 @@ impl Session {
             return false;
         }
         let fits = pools.append(unread, rest);
-        pools.refused.unread += u64::from(!fits);
+        pools.noted.unread += u64::from(!fits);
         fits
     }
 
@@ -731,7 +721,7 @@ impl Session {
             self.drop_unread(side, pools);
         }
         if !pools.make_room(0) && !self.given_up {
-            pools.refused.states += 1;
+            pools.noted.states += 1;
             self.given_up = true;
         }
     }
@@ -842,8 +832,6 @@ impl Session {
         }
         let held = earlier.held();
         earlier.handovers += 1;
-        earlier.opened += self.state.opened();
-        earlier.dropped += self.state.dropped();
         earlier.states.push(std::mem::take(&mut self.state));
         pools.budget.change(held, earlier.held());
         // What the other direction left unread may be the first octets of the next protocol: it is kept.
@@ -876,7 +864,7 @@ impl Session {
 
     /// There is no memory for this flow.
     fn give_up(&mut self, pools: &mut Pools) {
-        pools.refused.states += 1;
+        pools.noted.states += 1;
         self.done = true;
         self.given_up = true;
     }

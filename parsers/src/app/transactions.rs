@@ -31,12 +31,12 @@ const MAX_KEPT: usize = 128;
 #[derive(Debug, Default)]
 pub(super) struct Entry<F> {
     fields: F,
-    /// Bytes with which the memory of the fields is in the budget.
-    charged: usize,
-    phase: Phase,
-    /// Completions before its own.
-    rank: u64,
     started: Timestamp,
+    /// Bytes with which the memory of the fields is in the budget: far less than four gigabytes.
+    charged: u32,
+    /// Completions before its own.
+    rank: u32,
+    phase: Phase,
 }
 
 impl<F: Fields> Entry<F> {
@@ -46,15 +46,15 @@ impl<F: Fields> Entry<F> {
     /// Brings the budget up to date.
     fn charge(&mut self, budget: &mut Budget) {
         let now = self.fields.memory().held();
-        if now != self.charged {
-            budget.change(self.charged, now);
-            self.charged = now;
+        if now != self.charged as usize {
+            budget.change(self.charged as usize, now);
+            self.charged = now as u32;
         }
     }
 
     /// Bytes with which a spare one is in the budget.
     pub(super) const fn charged(&self) -> usize {
-        Self::BOX + self.charged
+        Self::BOX + self.charged as usize
     }
 
     /// Makes it a record, and room for the next one.
@@ -65,8 +65,32 @@ impl<F: Fields> Entry<F> {
     }
 }
 
-/// Room for transactions, kept for its memory.
-pub(super) type Spare<F> = Vec<Box<Entry<F>>>;
+/// What transactions need only while a packet is read or records are closed. The flows of a worker share it: a state has it
+/// for that time.
+#[derive(Debug)]
+#[allow(clippy::vec_box, reason = "the boxes move to and from the lists of flows")]
+pub(super) struct Loan<F> {
+    /// Room for transactions, kept for its memory.
+    pub(super) spare: Vec<Box<Entry<F>>>,
+    max_open: u32,
+    /// Boxes among the others that are not in the budget yet.
+    fresh: u32,
+    /// First and last of the entries that a parser may have written to since they were charged.
+    touched: Option<(u32, u32)>,
+    pub(super) now: Timestamp,
+    /// Transactions opened.
+    pub(super) opened: u64,
+    /// Transactions that were dropped without a record, since one packet completed too many.
+    pub(super) dropped: u64,
+}
+
+impl<F> Loan<F> {
+    /// At most `max_open` transactions, at least one, may be open at once.
+    pub(super) const fn new(max_open: u32) -> Self {
+        let max_open = if max_open == 0 { 1 } else { max_open };
+        Self { spare: Vec::new(), max_open, fresh: 0, touched: None, now: Timestamp::ZERO, opened: 0, dropped: 0 }
+    }
+}
 
 /// A transaction that is to become a record now.
 #[derive(Clone, Copy, Debug)]
@@ -83,53 +107,52 @@ pub struct Closed<'a, F> {
 /// each becomes a record of its own, and the packets between one closing and the next are counted in that record.
 ///
 /// The oldest, which most flows have alone, is in one piece with the parser's state.
+#[allow(clippy::vec_box, reason = "the boxes move to and from what is spare")]
 pub struct Transactions<F> {
     oldest: Entry<F>,
-    others: Spare<F>,
-    /// Boxes among them that are not in the budget yet.
-    fresh: u32,
-    /// Lent by the worker while a packet is read and records are closed; those of nobody else's otherwise.
-    spare: Spare<F>,
-    max_open: u32,
-    /// First and last of the entries that a parser may have written to since they were charged.
-    touched: Option<(u32, u32)>,
+    others: Vec<Box<Entry<F>>>,
+    loan: Option<Box<Loan<F>>>,
+    /// In this flow; it may begin at zero again.
+    opened: u32,
+    completions: u32,
     /// Whether one was opened since the last settling.
     stirred: bool,
     /// Whether one was completed since the last settling.
     completed: bool,
-    now: Timestamp,
-    opened: u64,
-    completions: u64,
-    /// Complete, but dropped without a record.
-    dropped: u64,
+}
+
+impl<F: Fields> Default for Transactions<F> {
+    /// None yet. Before one is opened, there must be a loan.
+    fn default() -> Self {
+        Self {
+            oldest: Entry::default(),
+            others: Vec::new(),
+            loan: None,
+            opened: 0,
+            completions: 0,
+            stirred: false,
+            completed: false,
+        }
+    }
 }
 
 impl<F: Fields> Debug for Transactions<F> {
     /// What was found; not what is kept for its memory, which depends on how the octets came.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entries = self.entries().map(|e| (&e.fields, e.phase, e.rank, e.started));
-        f.debug_list().entries(entries).entry(&(self.opened, self.completions, self.dropped)).finish()
+        f.debug_list().entries(entries).entry(&(self.opened, self.completions)).finish()
     }
 }
 
 impl<F: Fields> Transactions<F> {
-    /// None yet; at most `max_open`, at least one, may be open at once.
+    /// None yet; at most `max_open`, at least one, may be open at once. They have a loan of their own.
     #[must_use]
     pub fn new(max_open: u32) -> Self {
-        Self {
-            oldest: Entry::default(),
-            others: Vec::new(),
-            fresh: 0,
-            spare: Vec::new(),
-            max_open: max_open.max(1),
-            touched: None,
-            stirred: false,
-            completed: false,
-            now: Timestamp::ZERO,
-            opened: 0,
-            dropped: 0,
-            completions: 0,
-        }
+        Self { loan: Some(Box::new(Loan::new(max_open))), ..Self::default() }
+    }
+
+    fn loan(&mut self) -> &mut Loan<F> {
+        self.loan.get_or_insert_with(|| Box::new(Loan::new(1)))
     }
 
     fn len(&self) -> usize {
@@ -162,38 +185,42 @@ impl<F: Fields> Transactions<F> {
 
     /// Begins a transaction and gives its index and its empty fields. If too many are open, the oldest counts as complete.
     pub fn open(&mut self) -> (usize, &mut F) {
-        let max_open = self.max_open as usize;
+        let max_open = self.loan().max_open as usize;
         if self.len() >= max_open
             && self.entries().filter(|e| e.phase == Phase::Open).count() >= max_open
             && let Some(oldest) = self.oldest_open()
         {
             self.complete(oldest);
         }
-        self.stirred = true;
-        self.opened += 1;
         let index = self.len();
+        self.stirred = true;
+        self.opened = self.opened.wrapping_add(1);
+        self.touch(index);
+        let loan = self.loan.get_or_insert_with(|| Box::new(Loan::new(1)));
+        loan.opened += 1;
         if index > 0 {
-            let other = self.spare.pop().unwrap_or_else(|| {
-                self.fresh += 1;
+            let other = loan.spare.pop().unwrap_or_else(|| {
+                loan.fresh += 1;
                 Box::default()
             });
             self.others.push(other);
         }
-        self.touch(index);
         let entry = self.others.last_mut().map_or(&mut self.oldest, |other| &mut **other);
-        (entry.phase, entry.rank, entry.started) = (Phase::Open, 0, self.now);
+        (entry.phase, entry.rank, entry.started) = (Phase::Open, 0, loan.now);
         (index, &mut entry.fields)
     }
 
     fn touch(&mut self, index: usize) {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
-        self.touched = Some(self.touched.map_or((index, index), |(first, last)| (first.min(index), last.max(index))));
+        let touched = &mut self.loan().touched;
+        *touched = Some(touched.map_or((index, index), |(first, last)| (first.min(index), last.max(index))));
     }
 
     /// Charges what a parsing step has added.
     pub(super) fn charge(&mut self, budget: &mut Budget) {
-        if let Some((first, last)) = self.touched.take() {
-            budget.charge(std::mem::take(&mut self.fresh) as usize * Entry::<F>::BOX);
+        let Some(loan) = &mut self.loan else { return };
+        if let Some((first, last)) = loan.touched.take() {
+            budget.charge(std::mem::take(&mut loan.fresh) as usize * Entry::<F>::BOX);
             for index in first..=last {
                 self.entry_mut(index as usize).into_iter().for_each(|entry| entry.charge(budget));
             }
@@ -207,12 +234,12 @@ impl<F: Fields> Transactions<F> {
 
     /// Bytes with which the memory of the oldest is in the budget, be there one or not.
     pub(super) const fn charged(&self) -> usize {
-        self.oldest.charged
+        self.oldest.charged as usize
     }
 
-    /// Exchanges the spare field structs with those of the worker.
-    pub(super) const fn lend(&mut self, spare: &mut Spare<F>) {
-        std::mem::swap(&mut self.spare, spare);
+    /// Exchanges the loan.
+    pub(super) const fn lend(&mut self, loan: &mut Option<Box<Loan<F>>>) {
+        std::mem::swap(&mut self.loan, loan);
     }
 
     /// Whether there is none left.
@@ -258,7 +285,7 @@ impl<F: Fields> Transactions<F> {
             && entry.phase == Phase::Open
         {
             (entry.phase, entry.rank) = (Phase::Complete, completions);
-            self.completions += 1;
+            self.completions = completions.wrapping_add(1);
             self.completed = true;
         }
     }
@@ -272,16 +299,10 @@ impl<F: Fields> Transactions<F> {
         }
     }
 
-    /// Transactions opened since the flow began.
+    /// Transactions opened since the flow began, modulo 2^32.
     #[must_use]
-    pub const fn opened(&self) -> u64 {
+    pub const fn opened(&self) -> u32 {
         self.opened
-    }
-
-    /// Transactions that were dropped without a record, since one packet completed too many.
-    #[must_use]
-    pub const fn dropped(&self) -> u64 {
-        self.dropped
     }
 
     /// Keeps the number of entries bounded between two parsing steps. One packet may bring in order what came in many before
@@ -295,17 +316,13 @@ impl<F: Fields> Transactions<F> {
 
     #[inline(never)]
     fn drop_complete(&mut self) {
-        while self.len() > MAX_KEPT.max(2 * self.max_open as usize)
+        let most = MAX_KEPT.max(2 * self.loan().max_open as usize);
+        while self.len() > most
             && let Some(oldest) = self.first_complete()
         {
             self.close(oldest, &mut |_| ());
-            self.dropped += 1;
+            self.loan().dropped += 1;
         }
-    }
-
-    /// Sets the time of the packet that is read next.
-    pub(super) fn set_now(&mut self, now: Timestamp) {
-        self.now = now;
     }
 
     /// Whether settling would change nothing.
@@ -363,7 +380,6 @@ impl<F: Fields> Transactions<F> {
         self.finish(|_| ());
         self.completed = false;
         self.opened = 0;
-        self.dropped = 0;
         self.completions = 0;
     }
 
@@ -371,14 +387,14 @@ impl<F: Fields> Transactions<F> {
         if let Some(other) = index.checked_sub(1) {
             let mut other = self.others.remove(other);
             other.close(close);
-            self.spare.push(other);
+            self.loan().spare.push(other);
             return;
         }
         self.oldest.close(close);
         if !self.others.is_empty() {
             let mut other = self.others.remove(0);
             std::mem::swap(&mut self.oldest, &mut *other);
-            self.spare.push(other);
+            self.loan().spare.push(other);
         }
     }
 }
@@ -461,7 +477,7 @@ mod tests {
         }
         let kept = settle(&mut t).len() as u64 + 1;
         assert!(kept <= MAX_KEPT as u64 + 1, "{kept}");
-        assert_eq!(kept + t.dropped(), t.opened());
+        assert_eq!(kept + t.loan().dropped, u64::from(t.opened()));
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub struct Scratch {
 #[derive(Debug, Default)]
 struct Last {
     /// Transactions opened at that time, at least one.
-    opened: u64,
+    opened: u32,
     id: u16,
     name: Vec<u8>,
     kind: u16,
@@ -299,7 +299,7 @@ fn presentation(bytes: &[u8], record: &Record<'_>, fields: &mut Dns, text: &mut 
 }
 
 impl Last {
-    fn is_it(&self, id: u16, question: Option<Question>, name: &[u8], opened: u64) -> bool {
+    fn is_it(&self, id: u16, question: Option<Question>, name: &[u8], opened: u32) -> bool {
         self.opened == opened
             && self.opened > 0
             && self.id == id
