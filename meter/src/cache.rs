@@ -260,24 +260,43 @@ impl FlowCache {
         }
     }
 
-    /// Asks for what parsers need for the payload of a batch.
+    /// Asks for what parsers need for the payload of a batch, one link of the chain after the other.
+    ///
+    /// Whether the next packet has payload, and whether it will be read, nobody can foresee: lists are made without a branch for
+    /// each.
     pub fn prefetch_for_parsers(&self, batch: &[Observed], details: &[Details], candidates: &[u32]) {
+        let mut payloads = [0_u8; BATCH];
+        let mut count = 0;
+        for (index, (observed, &slot)) in (0..).zip(batch.iter().zip(candidates)) {
+            let Some(place) = payloads.get_mut(count) else { break };
+            *place = index;
+            let bits = self.table.entry(slot).map_or(0, |entry| entry.hot.bits);
+            count += usize::from((bits & state::WANTS != 0) & !observed.is_bare);
+        }
         let mut expected = [Expected::NONE; BATCH];
-        let mut payloads = 0;
-        for ((observed, details), &slot) in batch.iter().zip(details).zip(candidates) {
-            if observed.is_bare {
-                continue;
-            }
-            let (Some(Entry { hot, cold }), Some(place)) = (self.table.entry(slot), expected.get_mut(payloads)) else {
-                continue;
+        let expected = expected.get_mut(..count).unwrap_or_default();
+        for (expected, index) in expected.iter_mut().zip(payloads.map(usize::from)) {
+            let (Some(observed), Some(details), Some(&slot)) =
+                (batch.get(index), details.get(index), candidates.get(index))
+            else {
+                break;
             };
-            if hot.bits & state::WANTS != 0 {
+            if let Some(Entry { hot, cold }) = self.table.entry(slot) {
                 let direction = DIRECTIONS[hot.side(observed.swapped)];
-                *place = Expected { app: cold.app, direction, octets: details.payload_octets };
-                payloads += usize::from(cold.app != NONE);
+                *expected = Expected { app: cold.app, direction, octets: details.payload_octets };
+                self.apps.prefetch(cold.app, 0);
             }
         }
-        self.prefetch_apps(expected.get_mut(..payloads).unwrap_or_default());
+        let mut read = [NONE; BATCH];
+        let mut count = 0;
+        for &expected in &*expected {
+            let Some(place) = read.get_mut(count) else { break };
+            *place = expected.app;
+            count += usize::from(self.apps.is_to_be_read(expected));
+        }
+        for depth in 1..DEPTH {
+            read.iter().take(count).for_each(|&app| self.apps.prefetch(app, depth));
+        }
     }
 
     /// Whether any payload is looked at.
@@ -298,22 +317,6 @@ impl FlowCache {
             let oldest = self.table.oldest_near(observed.place);
             self.table.prefetch_cold(oldest);
             self.wheel.prefetch(oldest);
-        }
-    }
-
-    /// Asks for the memory that this payload needs, one link of the chain after the other: all of it only for what will be
-    /// read, which is brought to the front of the list.
-    fn prefetch_apps(&self, expected: &mut [Expected]) {
-        expected.iter().for_each(|expected| self.apps.prefetch(expected.app, 0));
-        let mut read = 0;
-        for index in 0..expected.len() {
-            if self.apps.is_to_be_read(expected[index]) {
-                expected.swap(read, index);
-                read += 1;
-            }
-        }
-        for depth in 1..DEPTH {
-            expected.iter().take(read).for_each(|expected| self.apps.prefetch(expected.app, depth));
         }
     }
 
