@@ -308,10 +308,10 @@ macro_rules! declare {
             let mut hints = 0;
             let mut bit = 1;
             $({
+                // Without a branch for each port, so that many are compared at once.
+                let is_one = |port: &u16| (*port == ports[0]) | (*port == ports[1]);
                 let identity = <super::$slug::Parser as Parser>::IDENTITY;
-                if identity.port_hints.iter().any(|port| ports.contains(port)) {
-                    hints |= bit;
-                }
+                hints |= bit * Hints::from(identity.port_hints.iter().fold(false, |any, port| any | is_one(port)));
                 bit <<= 1;
             })*
             let _: Hints = bit;
