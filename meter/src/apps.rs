@@ -7,9 +7,10 @@
 //! first cache line of its state is touched.
 
 use weir_flow::{Timestamp, app::AppRef, ledger::Metered};
-use weir_parsers::app::{self, Direction, Feed, Input, Pools, Session, Transport, memory_of};
+use weir_parsers::app::{self, Budget, Direction, Feed, Input, Pools, Session, Transport, memory_of};
 
 use crate::{
+    heap::Heap,
     memory::{prefetch, prefetch_range},
     stream::{Chunk, Outlet, Piece, Segment, Stream},
     table::NONE,
@@ -212,26 +213,36 @@ pub struct Apps {
     free: Vec<u32>,
     chunks: Chunks,
     pools: Pools,
+    heap: Heap,
     capacity: usize,
 }
 
 impl Apps {
+    /// Octets of memory for each state, with what the cache notes of it.
+    const EACH: usize = size_of::<App>() + size_of::<u32>() + size_of::<Rate>();
+
     /// Room for `flows` states at a time, which take no more than `octets` of memory with all they hold. Less than
-    /// [`weir_parsers::app::RESERVE`] octets are too few for any.
+    /// [`weir_parsers::app::RESERVE`] octets are too few for any. What that makes of the heap is bounded, too.
     #[must_use]
-    pub fn new(flows: usize, octets: usize) -> Self {
-        const EACH: usize = size_of::<App>() + size_of::<u32>() + size_of::<Rate>();
+    pub fn new(flows: usize, octets: usize, heap: Heap) -> Self {
         let mut pools = Pools::new(octets);
-        let capacity = flows.min(pools.budget().limit() / SLAB_SHARE / EACH).min(UNWANTED as usize);
-        pools.budget_mut().charge(capacity * EACH);
+        let reserved = Self::reserved(flows, octets);
+        pools.budget_mut().charge(reserved);
+        let capacity = reserved / Self::EACH;
         Self {
             slab: Vec::with_capacity(capacity),
             free: Vec::with_capacity(capacity),
             // It is small, and within the reserve.
             chunks: Vec::with_capacity(MAX_SPARE_CHUNKS),
             pools,
+            heap,
             capacity,
         }
+    }
+
+    /// Octets of memory that are reserved for all states at start.
+    pub fn reserved(flows: usize, octets: usize) -> usize {
+        flows.min(Budget::new(octets).limit() / SLAB_SHARE / Self::EACH).min(UNWANTED as usize) * Self::EACH
     }
 
     /// States that there is room for.
@@ -353,13 +364,16 @@ impl Apps {
 
     /// Lets the parsers of a flow read, and says what came of it.
     fn read(&mut self, index: u32, read: impl FnOnce(&mut App, &mut Shared<'_>) -> bool) -> Fed {
-        let Self { slab, chunks, pools, .. } = self;
+        let Self { slab, chunks, pools, heap, .. } = self;
         let Some(app) = slab.get_mut(index as usize) else { return Fed::default() };
         let was_recognised = app.session.is_recognised();
         let mut shared = Shared { pools, chunks, gaps: 0 };
         let is_kept = read(app, &mut shared);
         let Shared { pools, chunks, gaps } = shared;
         let noted = pools.take_noted();
+        if pools.budget_mut().has_grown() {
+            heap.bound(pools.budget_mut());
+        }
         if !was_recognised {
             app.session.upcoming(pools).iter().for_each(prefetch_range);
         }
@@ -465,7 +479,7 @@ mod tests {
 
     #[test]
     fn what_flows_held_is_charged_to_the_pools_alone_when_all_are_over() {
-        let mut apps = Apps::new(FLOWS, OCTETS);
+        let mut apps = Apps::new(FLOWS, OCTETS, Heap::new(None));
         let at_start = apps.pools.budget().charged();
         let mut counters = Metered::default();
         for _ in 0..3 {
@@ -484,9 +498,9 @@ mod tests {
     #[test]
     fn pools_give_way_to_who_needs_the_room() {
         let mut counters = Metered::default();
-        let fresh = fill(&mut Apps::new(FLOWS, OCTETS), &[Kind::Dns], &mut counters).len();
+        let fresh = fill(&mut Apps::new(FLOWS, OCTETS, Heap::new(None)), &[Kind::Dns], &mut counters).len();
         assert!((100..FLOWS).contains(&fresh), "{fresh}");
-        let mut apps = Apps::new(FLOWS, OCTETS);
+        let mut apps = Apps::new(FLOWS, OCTETS, Heap::new(None));
         for kind in [Kind::Http, Kind::Early] {
             let indices = fill(&mut apps, &[kind], &mut counters);
             finish(&mut apps, indices, &mut counters);
@@ -498,7 +512,7 @@ mod tests {
     #[test]
     fn a_budget_too_small_for_anything_has_room_for_no_flow() {
         for octets in [0, app::RESERVE] {
-            assert_eq!(Apps::new(FLOWS, octets).acquire([1, 2], [None; 2]), UNWANTED);
+            assert_eq!(Apps::new(FLOWS, octets, Heap::new(None)).acquire([1, 2], [None; 2]), UNWANTED);
         }
     }
 }

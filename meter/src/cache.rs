@@ -29,6 +29,7 @@ use crate::{
     MeterConfig,
     apps::{After, Apps, DEPTH, Expected, Payload, Rate, UNWANTED},
     hash::{Seed, flow_id},
+    heap::Heap,
     table::{Cold, Entry, FlowTable, Hot, Inserted, NONE, Narrow, Place, Wide, state},
     wheel::Wheel,
 };
@@ -168,7 +169,7 @@ impl FlowCache {
     /// If the system has not so much memory to give.
     pub fn new(config: &MeterConfig) -> io::Result<Self> {
         let seed = config.hash_seed.map_or_else(Seed::random, Seed::new);
-        let apps = Apps::new(config.app_flows, config.app_octets);
+        let apps = Apps::new(config.app_flows, config.app_octets, Heap::new(config.heap_octets));
         Ok(Self {
             table: FlowTable::new(config.flows, seed)?,
             wheel: Wheel::new(config.flows),

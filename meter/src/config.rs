@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{cache, table::MAX_FLOWS, worker};
+use crate::{apps::Apps, cache, table::MAX_FLOWS, worker};
 
 /// Least octets of application state that are of any use.
 const LEAST_APP_OCTETS: usize = 2 << 20;
@@ -17,6 +17,10 @@ pub struct MeterConfig {
     pub app_flows: usize,
     /// Octets of memory that application state may take, over all workers.
     pub app_octets: usize,
+    /// Octets by which the heap of the process may grow while it meters, for all that is allocated meanwhile; `None` if only
+    /// what is in use counts. It keeps application state smaller than `app_octets` where an allocator cannot use again what was
+    /// given back.
+    pub heap_octets: Option<usize>,
     /// A record is closed when its flow had no packet for this long.
     pub idle_timeout: Duration,
     /// A record is closed when it was open for this long; its flow goes on.
@@ -48,6 +52,7 @@ impl Default for MeterConfig {
             flows: 1 << 18,
             app_flows: 1 << 16,
             app_octets: 64 << 20,
+            heap_octets: None,
             idle_timeout: Duration::from_secs(30),
             active_timeout: Duration::from_secs(300),
             uniflow: false,
@@ -78,15 +83,19 @@ impl MeterConfig {
     /// Least flows of a table.
     pub const MIN_FLOWS: usize = 16;
 
-    /// The share of one of `workers` workers.
+    /// The share of one of `workers` workers; the heap is that of all.
     #[must_use]
     pub fn share(&self, workers: usize) -> Self {
         let workers = workers.max(1);
         let share = |whole: usize| whole.div_ceil(workers);
+        let (app_flows, app_octets) = (share(self.app_flows), self.app_octets / workers);
+        // What all workers reserve at start is not what the heap grows by while they meter.
+        let reserved = workers * Apps::reserved(app_flows, app_octets);
         Self {
             flows: share(self.flows),
-            app_flows: share(self.app_flows),
-            app_octets: self.app_octets / workers,
+            app_flows,
+            app_octets,
+            heap_octets: self.heap_octets.map(|octets| octets.saturating_sub(reserved)),
             ..*self
         }
     }

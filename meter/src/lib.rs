@@ -20,6 +20,7 @@ mod config;
 mod fragments;
 mod handover;
 mod hash;
+mod heap;
 mod memory;
 mod offline;
 mod reader;

@@ -311,7 +311,8 @@ fn share_memory(
             mebibytes(others)
         )
     };
-    meter.within(rest, flows, workers.get()).map_err(|error| anyhow::Error::msg(too_little(&error)))
+    let meter = meter.within(rest, flows, workers.get()).map_err(|error| anyhow::Error::msg(too_little(&error)))?;
+    Ok(MeterConfig { heap_octets: Some(meter.app_octets + exporter.memory(workers.get())), ..meter })
 }
 
 /// No destination may overwrite a capture, or another destination.

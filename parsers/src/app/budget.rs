@@ -10,18 +10,45 @@
 /// of a mail, whose memory is copied as it grows; 305 KiB, for the fingerprints of known hellos.
 pub const RESERVE: usize = 1 << 20;
 
+/// Bytes between two looks at what they really take ([`Budget::has_grown`]).
+pub const STEP: usize = 1 << 18;
+
 /// A limit, and what is charged against it.
 #[derive(Debug)]
 pub struct Budget {
+    whole: usize,
     limit: usize,
     charged: usize,
+    /// Bytes charged since [`Self::has_grown`] said so last.
+    grown: usize,
 }
 
 impl Budget {
     /// A budget of this many bytes, [`RESERVE`] among them.
     #[must_use]
     pub const fn new(bytes: usize) -> Self {
-        Self { limit: bytes.saturating_sub(RESERVE), charged: 0 }
+        let whole = bytes.saturating_sub(RESERVE);
+        Self { whole, limit: whole, charged: 0, grown: STEP }
+    }
+
+    /// Bytes that may be charged, unless the limit was lowered.
+    #[must_use]
+    pub const fn whole(&self) -> usize {
+        self.whole
+    }
+
+    /// Lowers the limit to so many bytes, in place of what it was lowered to before.
+    pub const fn lower(&mut self, limit: usize) {
+        self.limit = if limit < self.whole { limit } else { self.whole };
+    }
+
+    /// Whether a quarter of a mebibyte more was charged since this was said last, or the first bytes; refunds do not count.
+    pub const fn has_grown(&mut self) -> bool {
+        let has_grown = self.grown > STEP;
+        if has_grown {
+            self.grown = 0;
+        }
+        has_grown
     }
 
     /// Bytes that may be charged.
@@ -51,6 +78,7 @@ impl Budget {
     /// Charges bytes, whether they fit or not.
     pub const fn charge(&mut self, bytes: usize) {
         self.charged = self.charged.saturating_add(bytes);
+        self.grown = self.grown.saturating_add(bytes);
     }
 
     /// Takes back what was charged.
