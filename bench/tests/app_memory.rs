@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use weir_flow::{FlowRecord, LinkType, Packet, SourceState, Timestamp, allocated, ledger::Metered};
+use weir_flow::{FlowRecord, LinkType, Merged, Packet, SourceState, Timestamp, allocated, ledger::Metered};
 use weir_metering::{MeterConfig, Share, Worker, capture};
 
 thread_local! {
@@ -205,7 +205,14 @@ fn attack_with<const N: usize>(config: &MeterConfig, attacks: [(u32, u32, Packet
                 let data = packet(flow, step);
                 let ts = Timestamp::from_millis(1_700_000_000_000 + u64::from(step));
                 let wire_octets = data.len() as u32;
-                worker.packets(&[Packet { data: &data, wire_octets, ts, interface: 0, link: LinkType::ETHERNET }]);
+                worker.packets(&[Packet {
+                    data: &data,
+                    wire_octets,
+                    ts,
+                    interface: 0,
+                    link: LinkType::ETHERNET,
+                    merged: Merged::NOT,
+                }]);
             }
         }
     }
@@ -277,7 +284,7 @@ fn a_warm_worker_does_not_allocate_for_what_its_parsers_read() {
             // All flows of a pass are over when the next begins.
             let ts = Timestamp::from_nanos((1_700_000_000 + pass * 10_000) * 1_000_000_000 + after);
             let wire_octets = data.len() as u32;
-            worker.packets(&[Packet { data, wire_octets, ts, interface: 0, link: *link }]);
+            worker.packets(&[Packet { data, wire_octets, ts, interface: 0, link: *link, merged: Merged::NOT }]);
         }
         ALLOCATIONS.get() - before
     };

@@ -17,7 +17,7 @@ mod time;
 mod value;
 
 pub use key::{FlowKey, IpVersion, protocol};
-pub use packet::{BATCH, LinkType, Packet, PacketSource, SharedOctets, SourceError, SourceState};
+pub use packet::{BATCH, LinkType, Merged, Packet, PacketSource, SharedOctets, SourceError, SourceState};
 pub use record::{Counters, EndReason, ExtraElement, FlowRecord, Origin, RecordSink, tcp_flags};
 pub use time::Timestamp;
 pub use value::{Field, Item, List, Memory, ShortOctets, ShortText, Text, TextList, Value, Values, allocated};

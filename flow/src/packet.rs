@@ -50,7 +50,8 @@ impl LinkType {
 pub struct Packet<'a> {
     /// The captured bytes, from the first octet of the link header on. May be shorter than the packet was (snap length).
     pub data: &'a [u8],
-    /// Octets that the packet had on the wire, link header included, frame check sequence not.
+    /// Octets that the packet had on the wire, link header included, frame check sequence not. Of a merged one, octets of
+    /// all the packets that it was.
     pub wire_octets: u32,
     /// When it was observed.
     pub ts: Timestamp,
@@ -58,6 +59,52 @@ pub struct Packet<'a> {
     pub interface: u32,
     /// Kind of its first header.
     pub link: LinkType,
+    /// The packets that the system merged into this one.
+    pub merged: Merged,
+}
+
+/// What a packet was on the wire if the system merged several of a flow into one before it was observed (generic receive
+/// offload), or will cut it into several after (segmentation offload). A file has no such packets, nor has the default.
+///
+/// All of them had the same headers, from the link layer to the transport layer. So
+///
+/// - packets on the wire: `1 + further_packets`
+/// - octets that the merged packet has as one: `wire_octets - further_packets * header_octets`, of which all may be captured
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Merged {
+    /// Packets on the wire beyond the first.
+    pub further_packets: u16,
+    /// Octets of headers that each of them had, the link header included; zero if there are none.
+    pub header_octets: u16,
+}
+
+impl Merged {
+    /// Nothing was merged.
+    pub const NOT: Self = Self { further_packets: 0, header_octets: 0 };
+
+    /// Octets of headers that the further packets had: what is on the wire beyond the merged packet itself.
+    #[inline]
+    #[must_use]
+    pub const fn repeated_octets(self) -> u32 {
+        // 16 bits by 16 bits.
+        self.further_packets as u32 * self.header_octets as u32
+    }
+}
+
+impl Packet<'_> {
+    /// Packets on the wire that this one stands for, at least one.
+    #[inline]
+    #[must_use]
+    pub const fn wire_packets(&self) -> u32 {
+        1 + self.merged.further_packets as u32
+    }
+
+    /// Octets that the packet has as the one that it is here.
+    #[inline]
+    #[must_use]
+    pub const fn octets_as_one(&self) -> u32 {
+        self.wire_octets.saturating_sub(self.merged.repeated_octets())
+    }
 }
 
 /// What a source has to say after a batch.

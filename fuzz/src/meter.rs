@@ -3,7 +3,7 @@
 
 use std::{io::Write, os::fd::AsRawFd, time::Duration};
 
-use weir_flow::{FlowRecord, LinkType, Packet, RecordSink, SourceState, Timestamp, ledger::Ignored, protocol};
+use weir_flow::{FlowRecord, LinkType, Merged, Packet, RecordSink, SourceState, Timestamp, ledger::Ignored, protocol};
 use weir_metering::{MeterConfig, Share, Worker, capture};
 use weir_parsers::packet::{Fragment, decode};
 
@@ -109,7 +109,7 @@ pub fn worker(data: &[u8]) {
         let octets = octets << (piece.control >> 7);
         wire_octets += u64::from(octets);
         let link = link(piece.control & 15);
-        packets.push(Packet { data: piece.bytes, wire_octets: octets, ts, interface: 7, link });
+        packets.push(Packet { data: piece.bytes, wire_octets: octets, ts, interface: 7, link, merged: Merged::NOT });
     }
     // In batches of all sizes.
     let mut rest = &packets[..];

@@ -21,7 +21,7 @@
 
 use std::{collections::VecDeque, ops::Range};
 
-use weir_flow::{BATCH, LinkType, Packet, SharedOctets, Timestamp, ledger::Metered};
+use weir_flow::{BATCH, LinkType, Merged, Packet, SharedOctets, Timestamp, ledger::Metered};
 
 use crate::capture::MAX_CAPTURED;
 
@@ -76,6 +76,7 @@ struct Waiting {
     ts: Timestamp,
     interface: u32,
     link: LinkType,
+    merged: Merged,
 }
 
 /// Packets in a row.
@@ -157,13 +158,13 @@ impl Clock {
     }
 
     fn hold(&mut self, packet: &Packet<'_>) {
-        let Packet { data, wire_octets, ts, interface, link } = *packet;
+        let Packet { data, wire_octets, ts, interface, link, merged } = *packet;
         let mut octets = self.spare.pop().unwrap_or_default();
         octets.clear();
         // No more than it takes: the bound counts on it.
         octets.reserve_exact(data.len());
         octets.extend_from_slice(data);
-        self.waiting.push_back(Waiting { octets, wire_octets, ts, interface, link });
+        self.waiting.push_back(Waiting { octets, wire_octets, ts, interface, link, merged });
     }
 
     /// Gives out those held back of which it is known what to make.
@@ -252,8 +253,8 @@ impl Clock {
 
 impl Waiting {
     fn packet(&self) -> Packet<'_> {
-        let Self { wire_octets, ts, interface, link, .. } = *self;
-        Packet { data: &self.octets, wire_octets, ts, interface, link }
+        let Self { wire_octets, ts, interface, link, merged, .. } = *self;
+        Packet { data: &self.octets, wire_octets, ts, interface, link, merged }
     }
 }
 
@@ -300,6 +301,7 @@ mod tests {
             ts: Timestamp::from_nanos(*ts),
             interface: 0,
             link: LinkType::NULL,
+            merged: Merged::NOT,
         };
         let packets: Vec<_> = times.iter().enumerate().map(at).collect();
         let (mut clock, mut told) = (Clock::default(), Vec::new());

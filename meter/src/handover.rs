@@ -7,7 +7,7 @@
 
 use std::{slice, sync::Arc};
 
-use weir_flow::{BATCH, LinkType, Packet, RecordSink, SharedOctets, Timestamp};
+use weir_flow::{BATCH, LinkType, Merged, Packet, RecordSink, SharedOctets, Timestamp};
 
 use crate::{Worker, memory::prefetch};
 
@@ -33,6 +33,7 @@ struct Descriptor {
     wire_octets: u32,
     interface: u32,
     link: LinkType,
+    merged: Merged,
 }
 
 const _: () = assert!(size_of::<Descriptor>() == 32, "two in a cache line");
@@ -142,13 +143,13 @@ impl Block {
         let (owners, clocks) = (&mut owners[*len..], &mut clocks[*len..]);
         let room = descriptors.len();
         for (((packet, descriptor), owner), at) in packets.iter().zip(descriptors).zip(owners).zip(clocks) {
-            let &Packet { ts, wire_octets, interface, link, data } = packet;
+            let &Packet { ts, wire_octets, interface, link, merged, data } = packet;
             (*owner, *at) = told(packet);
             *is_in_order &= ts == *at;
             // Buffers of sources and copies are far smaller than four gigabytes; so is a packet.
             #[expect(clippy::cast_possible_truncation, reason = "smaller")]
             let (at, captured) = (place(packet) as u32, data.len() as u32);
-            *descriptor = Descriptor { ts, at, captured, wire_octets, interface, link };
+            *descriptor = Descriptor { ts, at, captured, wire_octets, interface, link, merged };
         }
         let taken = packets.len().min(room);
         *len += taken;
@@ -158,7 +159,14 @@ impl Block {
     /// Gives a worker what is its own, and the time.
     pub fn play<S: RecordSink>(&self, owner: Owner, worker: &mut Worker<S>) {
         let octets = self.shared.as_deref().unwrap_or(&self.copied);
-        let nothing = Packet { data: &[], wire_octets: 0, ts: Timestamp::ZERO, interface: 0, link: LinkType::NULL };
+        let nothing = Packet {
+            data: &[],
+            wire_octets: 0,
+            ts: Timestamp::ZERO,
+            interface: 0,
+            link: LinkType::NULL,
+            merged: Merged::NOT,
+        };
         let mut packets = [nothing; BATCH];
         let mut from = 0;
         let mut ahead = [0; BATCH];
@@ -213,8 +221,15 @@ impl Block {
 
 impl Descriptor {
     /// In place of a packet that has not come.
-    const NONE: Self =
-        Self { ts: Timestamp::ZERO, at: 0, captured: 0, wire_octets: 0, interface: 0, link: LinkType::NULL };
+    const NONE: Self = Self {
+        ts: Timestamp::ZERO,
+        at: 0,
+        captured: 0,
+        wire_octets: 0,
+        interface: 0,
+        link: LinkType::NULL,
+        merged: Merged::NOT,
+    };
 
     /// Asks for the headers, which may be in the cache of another core: the reader's.
     #[inline]
@@ -237,6 +252,7 @@ impl Descriptor {
             ts: self.ts,
             interface: self.interface,
             link: self.link,
+            merged: self.merged,
         }
     }
 }

@@ -75,12 +75,12 @@ fn of_v6(source: [u8; 16], destination: [u8; 16]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use weir_flow::Timestamp;
+    use weir_flow::{Merged, Timestamp};
 
     use super::*;
 
     fn owner_of(link: LinkType, data: &[u8], workers: Owner) -> Owner {
-        owner(&Packet { data, wire_octets: 0, ts: Timestamp::ZERO, interface: 0, link }, workers)
+        owner(&Packet { data, wire_octets: 0, ts: Timestamp::ZERO, interface: 0, link, merged: Merged::NOT }, workers)
     }
 
     /// An IP header, enough of it to be one.

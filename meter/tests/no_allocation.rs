@@ -8,7 +8,8 @@ use std::{
 };
 
 use weir_flow::{
-    BATCH, FlowRecord, LinkType, Packet, PacketSource, RecordSink, SharedOctets, SourceError, SourceState, Timestamp,
+    BATCH, FlowRecord, LinkType, Merged, Packet, PacketSource, RecordSink, SharedOctets, SourceError, SourceState,
+    Timestamp,
 };
 use weir_metering::{MeterConfig, meter};
 
@@ -96,7 +97,14 @@ impl PacketSource for Rounds {
                 let data = frames.get(index * FRAME..(index + 1) * FRAME).unwrap_or_default();
                 let late = if index % 2 == 0 { 10_000_000_000 } else { 0 };
                 let ts = Timestamp::from_nanos(1_000_000_000_000 + round * 1_000_000 - late);
-                Packet { data, wire_octets: FRAME as u32, ts, interface: 0, link: LinkType::ETHERNET }
+                Packet {
+                    data,
+                    wire_octets: FRAME as u32,
+                    ts,
+                    interface: 0,
+                    link: LinkType::ETHERNET,
+                    merged: Merged::NOT,
+                }
             });
             visit(&packets[..frames.len() / FRAME], self.is_shared.then_some(&self.frames));
         }

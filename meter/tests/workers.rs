@@ -11,7 +11,8 @@ use std::{
 };
 
 use weir_flow::{
-    BATCH, FlowRecord, LinkType, Packet, PacketSource, RecordSink, SharedOctets, SourceError, SourceState, Timestamp,
+    BATCH, FlowRecord, LinkType, Merged, Packet, PacketSource, RecordSink, SharedOctets, SourceError, SourceState,
+    Timestamp,
 };
 use weir_metering::{MeterConfig, Outcome, capture, meter};
 
@@ -93,7 +94,14 @@ fn frame(host: u16) -> Vec<u8> {
 
 fn packet(frame: &[u8], ts: u64) -> Packet<'_> {
     let wire_octets = frame.len() as u32;
-    Packet { data: frame, wire_octets, ts: Timestamp::from_nanos(ts), interface: 0, link: LinkType::ETHERNET }
+    Packet {
+        data: frame,
+        wire_octets,
+        ts: Timestamp::from_nanos(ts),
+        interface: 0,
+        link: LinkType::ETHERNET,
+        merged: Merged::NOT,
+    }
 }
 
 /// A source of what a closure gives: host and time of the packets of a poll, `None` at the end.

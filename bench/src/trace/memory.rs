@@ -6,7 +6,7 @@
 //! replayed twice, is within the idle timeout, so each flow is one record. The payload, if any, means nothing to any
 //! parser.
 
-use weir_flow::{BATCH, LinkType, Packet, Timestamp, protocol, tcp_flags::ACK};
+use weir_flow::{BATCH, LinkType, Merged, Packet, Timestamp, protocol, tcp_flags::ACK};
 
 use super::draw::Draw;
 
@@ -128,7 +128,14 @@ impl Trace {
         let count = self.ids.len() as u64;
         let step = (SPAN / count.max(1)).clamp(1, 1_000);
         let mut ts = (1_700_000_000 + begin) * 1_000_000_000 + pass * count * step;
-        let empty = Packet { data: &[], wire_octets: 0, ts: Timestamp::ZERO, interface: 0, link: LinkType::ETHERNET };
+        let empty = Packet {
+            data: &[],
+            wire_octets: 0,
+            ts: Timestamp::ZERO,
+            interface: 0,
+            link: LinkType::ETHERNET,
+            merged: Merged::NOT,
+        };
         let mut batch = [empty; BATCH];
         for frames in self.arena.chunks(BATCH * self.spec.size) {
             let mut filled = 0;

@@ -4,7 +4,7 @@
 use std::io;
 
 use pcap::{Capture, Offline};
-use weir_flow::{LinkType, Packet, PacketSource, SourceError, SourceState, Timestamp};
+use weir_flow::{LinkType, Merged, Packet, PacketSource, SourceError, SourceState, Timestamp};
 
 /// Opens the file at `path`.
 ///
@@ -36,6 +36,7 @@ impl PacketSource for File {
                     ts: Timestamp::from_micros(secs.saturating_mul(1_000_000).saturating_add(micros)),
                     interface: 0,
                     link: self.link,
+                    merged: Merged::NOT,
                 }]);
                 Ok(SourceState::More)
             }

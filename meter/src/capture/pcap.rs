@@ -12,7 +12,7 @@
 //! All in the byte order of the magic. The zone is not applied: nothing writes another than zero, and libpcap ignores it
 //! too. Neither is the snap length a bound: files are joined from several captures.
 
-use weir_flow::{LinkType, Packet, Timestamp};
+use weir_flow::{LinkType, Merged, Packet, Timestamp};
 
 use super::MAX_CAPTURED;
 use super::order::Order;
@@ -115,6 +115,7 @@ impl<const BIG: bool> Records for Pcap<BIG> {
             ts: Timestamp::from_nanos(nanos),
             interface: 0,
             link: self.link,
+            merged: Merged::NOT,
         };
         Record::Packet { octets: header_octets + data.len() }
     }

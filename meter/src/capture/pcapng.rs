@@ -17,7 +17,7 @@
 //! length that is no multiple of four, as early writers left it, is rounded up. The declared length of a section is not
 //! used: blocks follow one another.
 
-use weir_flow::{LinkType, Packet, Timestamp};
+use weir_flow::{LinkType, Merged, Packet, Timestamp};
 
 use super::MAX_CAPTURED;
 use super::order::Order;
@@ -196,6 +196,7 @@ impl Pcapng {
             ts: interface.timestamp(u64::from(high) << 32 | u64::from(low)),
             interface: index,
             link: interface.link,
+            merged: Merged::NOT,
         })
     }
 
@@ -214,7 +215,14 @@ impl Pcapng {
         let Some(data) = fields.take(captured as usize) else {
             return Err(format!("a packet of {captured} octets in a block with room for {}", fields.rest.len()));
         };
-        Ok(Packet { data, wire_octets: wire, ts: self.latest, interface: index, link: interface.link })
+        Ok(Packet {
+            data,
+            wire_octets: wire,
+            ts: self.latest,
+            interface: index,
+            link: interface.link,
+            merged: Merged::NOT,
+        })
     }
 
     /// The block with its frame checked; `None` in place of the packet for blocks of other kinds.

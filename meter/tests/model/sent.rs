@@ -5,7 +5,7 @@ use std::{net::IpAddr, ops::Range, time::Duration};
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use weir_flow::{
-    LinkType, Packet, Timestamp, protocol,
+    LinkType, Merged, Packet, Timestamp, protocol,
     tcp_flags::{ACK, FIN, PSH, RST, SYN},
 };
 use weir_metering::{KeyFields, MeterConfig};
@@ -195,6 +195,7 @@ impl Sent {
             ts: Timestamp::from_nanos(self.ts),
             interface: self.interface,
             link: if self.is_raw && self.is_ip { LinkType::RAW } else { LinkType::ETHERNET },
+            merged: Merged::NOT,
         }
     }
 }

@@ -127,7 +127,7 @@ pub fn decode<'a>(packet: &Packet<'a>) -> Result<Decoded<'a>, Ignore> {
     let network = Network::find(packet.link, packet.data)?;
     let before = packet.data.len() - network.bytes.len();
     // A file may claim that it holds more of a packet than there was.
-    let on_wire = u64::from(packet.wire_octets).saturating_sub(before as u64).max(network.bytes.len() as u64);
+    let on_wire = u64::from(packet.octets_as_one()).saturating_sub(before as u64).max(network.bytes.len() as u64);
     match network.version {
         IpVersion::V4 => decode_v4(&network, on_wire),
         IpVersion::V6 => decode_v6(&network, on_wire),

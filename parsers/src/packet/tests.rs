@@ -2,12 +2,12 @@
 //! Packets made by hand.
 
 use proptest::prelude::*;
-use weir_flow::{LinkType, Timestamp};
+use weir_flow::{LinkType, Merged, Timestamp};
 
 use super::*;
 
 fn packet(link: LinkType, data: &[u8]) -> Packet<'_> {
-    Packet { data, wire_octets: data.len() as u32, ts: Timestamp::ZERO, interface: 0, link }
+    Packet { data, wire_octets: data.len() as u32, ts: Timestamp::ZERO, interface: 0, link, merged: Merged::NOT }
 }
 
 fn ethernet(parts: &[&[u8]]) -> Vec<u8> {
