@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Hot path.
 //!
-//! Where packets come from: capture files, for now.
+//! Where packets come from: capture files, and interfaces ([`ring`], on Linux).
 //!
 //! [`open`] reads
 //!
@@ -27,6 +27,8 @@ mod order;
 mod pcap;
 mod pcapng;
 mod records;
+#[cfg(target_os = "linux")]
+pub mod ring;
 #[cfg(test)]
 mod tests;
 mod window;
