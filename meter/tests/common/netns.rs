@@ -16,6 +16,19 @@ use std::{
     thread,
 };
 
+/// Commands that switch offloads (linux/ethtool.h).
+pub mod offload {
+    /// Generic receive offload: merges what comes.
+    pub const GRO: u32 = 0x2c;
+    /// Generic segmentation offload: cuts what goes, late.
+    pub const GSO: u32 = 0x24;
+    /// TCP segmentation offload: leaves the cutting to the interface.
+    pub const TSO: u32 = 0x1f;
+}
+
+/// A request of netdevice(7).
+const SIOCETHTOOL: libc::Ioctl = 0x8946;
+
 /// A network namespace of its own.
 #[derive(Debug)]
 pub struct Namespace {
@@ -79,6 +92,24 @@ impl Namespace {
     pub fn ip(&self, words: &str) -> String {
         let mut command = Command::new("ip");
         output(command.args(["-n", &self.name]).args(words.split(' ')))
+    }
+
+    /// Switches an offload of an interface: `what` is one of [`offload`].
+    pub fn set_offload(&self, interface: &str, what: u32, on: bool) {
+        self.enter(|| {
+            let socket = PacketSocket::new().unwrap();
+            // As `struct ethtool_value` (linux/ethtool.h).
+            let mut value = [what, u32::from(on)];
+            // SAFETY: numbers and a union of such and of a pointer, of all of which zero is one.
+            let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+            for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+                *to = from.cast_signed();
+            }
+            request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
+            // SAFETY: the request is as this call reads it, and the value in it as its command wants it.
+            let result = unsafe { libc::ioctl(socket.0.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+            assert_eq!(result, 0, "offload {what:#x}: {}", io::Error::last_os_error());
+        });
     }
 
     /// A program in the namespace.
@@ -148,6 +179,17 @@ impl Wire {
     }
 }
 
+/// Takes all capabilities from this thread.
+pub fn drop_capabilities() {
+    /// `_LINUX_CAPABILITY_VERSION_3` (linux/capability.h).
+    const VERSION: u32 = 0x2008_0522;
+    // As `struct __user_cap_header_struct` (this thread), and two of `struct __user_cap_data_struct`.
+    let (header, none) = ([VERSION, 0], [0_u32; 6]);
+    // SAFETY: both pointers are to local variables, as the call reads them.
+    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
+    assert_eq!(result, 0, "capset: {}", io::Error::last_os_error());
+}
+
 fn output(command: &mut Command) -> String {
     let done = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
@@ -185,7 +227,21 @@ impl PacketSocket {
         if index == 0 || unsafe { libc::bind(socket.0.as_raw_fd(), (&raw const address).cast(), length) } < 0 {
             return Err(io::Error::last_os_error());
         }
+        socket.bypass_queues()?;
         Ok(socket)
+    }
+
+    /// What is sent goes out at once or is refused: no queue drops it behind our back, or holds it while the link comes up.
+    fn bypass_queues(&self) -> io::Result<()> {
+        let (fd, on) = (self.0.as_raw_fd(), 1_u32);
+        let length = size_of::<u32>() as libc::socklen_t;
+        // SAFETY: the pointer is to a local number of the length that is given.
+        match unsafe {
+            libc::setsockopt(fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, (&raw const on).cast(), length)
+        } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Sends frames one by one, waiting where the way is full; gives how many the kernel took.

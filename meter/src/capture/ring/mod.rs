@@ -16,7 +16,8 @@
 //!
 //! Devices without Ethernet headers (tunnels, PPP) yield packets from their IP header on.
 //!
-//! It needs CAP_NET_RAW to open, and once more if it is in a fanout group and its interface comes back; otherwise not.
+//! It needs CAP_NET_RAW to open, and then no more; but for a ring in a fanout group, whose interface goes away and comes back for
+//! the second time.
 
 mod block;
 pub mod filter;
@@ -91,6 +92,16 @@ impl RingConfig {
     #[must_use]
     pub const fn octets(&self) -> u64 {
         self.block_octets as u64 * self.blocks as u64
+    }
+
+    /// The program that a socket gets, if it does not take all of every packet.
+    fn program(&self) -> Option<Vec<Instruction>> {
+        let snap = self.snap_octets.max(MIN_SNAP);
+        match &self.filter {
+            Some(program) => Some(filter::snap(program, snap)),
+            None if snap < super::MAX_CAPTURED => Some(filter::all(snap)),
+            None => None,
+        }
     }
 }
 
@@ -181,6 +192,9 @@ pub struct Ring {
     // Before the socket: the map ends before that does.
     blocks: Blocks,
     socket: Socket,
+    /// For the time after the interface was gone, when this process may have no right to make one.
+    spare: Option<Socket>,
+    is_in_group: bool,
     /// The block that the kernel gives next.
     current: usize,
     device: Device,
@@ -213,14 +227,18 @@ impl Ring {
         let Some(device) = socket.device(&config.interface).map_err(|error| refused(("interface", error)))? else {
             return Err(RingError::NoInterface { interface: config.interface });
         };
-        let (blocks, shape) = set_up(&socket, device, &config).map_err(refused)?;
+        let (blocks, has_vnet) = prepare(&socket, &config).map_err(refused)?;
+        let_in(&socket, device, &config).map_err(refused)?;
+        let spare = if config.fanout.is_some() { Socket::new().ok() } else { None };
         Ok(Self {
+            is_in_group: config.fanout.is_some(),
+            spare,
             config,
             blocks,
             socket,
             current: 0,
             device,
-            shape,
+            shape: Shape { framing: framing(device.hardware), has_vnet },
             link: Link::Up,
             captured: Captured::default(),
             uncounted_blocks: 0,
@@ -316,38 +334,37 @@ impl Ring {
     /// Looks whether the interface is back, and takes it up.
     #[cold]
     fn look_for_link(&mut self) {
-        self.link = match self.socket.device(&self.config.interface) {
-            Ok(None) => Link::Gone,
-            Ok(Some(device)) if device.index == self.device.index => {
-                // The kernel goes on by itself when it is up.
-                if device.is_up { Link::Up } else { Link::Down }
-            }
-            Ok(Some(device)) => match self.take_up(device) {
-                Ok(()) if device.is_up => Link::Up,
-                Ok(()) => Link::Down,
-                Err(error) => Link::Refused(error.raw_os_error().unwrap_or(0)),
-            },
-            Err(error) => Link::Refused(error.raw_os_error().unwrap_or(0)),
-        };
+        self.link = self.take_up().unwrap_or_else(|error| Link::Refused(error.raw_os_error().unwrap_or(0)));
     }
 
-    /// Goes on with an interface that has come under the name of the one that is gone.
-    fn take_up(&mut self, device: Device) -> io::Result<()> {
-        self.count();
-        let is_same_kind = framing(device.hardware) == self.shape.framing;
-        if self.config.fanout.is_some() || !is_same_kind {
-            // A socket of a group stays with its interface.
-            let socket = Socket::new()?;
-            let (blocks, shape) = set_up(&socket, device, &self.config).map_err(|(_, error)| error)?;
-            (self.blocks, self.socket, self.shape, self.current) = (blocks, socket, shape, 0);
-        } else {
-            // Takes no privileges, and the ring goes on where it was.
-            self.socket.bind(device.index)?;
-            if self.config.promiscuous {
-                self.socket.make_promiscuous(device.index)?;
-            }
+    /// Goes on with the interface that has come under the name of the one that is gone. One that was down only, the kernel
+    /// takes up by itself.
+    fn take_up(&mut self) -> io::Result<Link> {
+        let device = self.socket.device(&self.config.interface)?;
+        let is_bound = device.is_some_and(|device| self.socket.bound_to().is_ok_and(|index| index == device.index));
+        if self.is_in_group && !is_bound {
+            self.leave_group()?;
         }
-        self.device = device;
+        let Some(device) = device else { return Ok(Link::Gone) };
+        if !is_bound || self.is_in_group != self.config.fanout.is_some() {
+            // Takes no privileges, and the ring goes on where it was.
+            let_in(&self.socket, device, &self.config).map_err(|(_, error)| error)?;
+            self.is_in_group = self.config.fanout.is_some();
+            self.device = device;
+            self.shape.framing = framing(device.hardware);
+        }
+        Ok(if device.is_up { Link::Up } else { Link::Down })
+    }
+
+    /// Goes on with another socket, which is in no group: one that is stays bound to its interface, and as long as there is one
+    /// of a group, nobody can join it with another interface.
+    fn leave_group(&mut self) -> io::Result<()> {
+        let socket = Socket::new().or_else(|error| self.spare.take().ok_or(error))?;
+        let (blocks, has_vnet) = prepare(&socket, &self.config).map_err(|(_, error)| error)?;
+        self.count();
+        (self.blocks, self.socket, self.current) = (blocks, socket, 0);
+        self.shape.has_vnet = has_vnet;
+        self.is_in_group = false;
         Ok(())
     }
 
@@ -424,51 +441,49 @@ impl PacketSource for Ring {
 /// What went wrong at which step.
 type Refused = (&'static str, io::Error);
 
-/// Prepares a socket, and lets packets in last.
-fn set_up(socket: &Socket, device: Device, config: &RingConfig) -> Result<(Blocks, Shape), Refused> {
+/// Prepares a socket for any interface. It gets no packet yet. Gives whether the kernel tells what was merged, too.
+fn prepare(socket: &Socket, config: &RingConfig) -> Result<(Blocks, bool), Refused> {
     /// Room before the link header for a VLAN tag; with what is said of merged packets, IP is at a multiple of 16.
     const RESERVE: u32 = 16 - block::VNET as u32;
     /// `SOF_TIMESTAMPING_RAW_HARDWARE` (linux/net_tstamp.h).
     const RAW_HARDWARE: u32 = 1 << 6;
     let step = |name: &'static str| move |error| (name, error);
-    let framing = framing(device.hardware);
-    // Before the ring: there it is refused.
+    // Before the ring: with one it is refused.
     let has_vnet = socket.set(libc::PACKET_VNET_HDR, 1).is_ok();
     socket.set(libc::PACKET_RESERVE, RESERVE).map_err(step("room for VLAN tags"))?;
     if config.hardware_time {
         socket.set(libc::PACKET_TIMESTAMP, RAW_HARDWARE).map_err(step("hardware time"))?;
     }
-    if framing == Framing::Loopback {
-        // Where the kernel does not know it, they are skipped in the ring.
-        let _ = socket.set(libc::PACKET_IGNORE_OUTGOING, 1);
-    }
     let timeout = u32::try_from(config.block_timeout.as_millis()).unwrap_or(u32::MAX);
     let blocks = Blocks::new(socket, config.block_octets, config.blocks, timeout).map_err(step(RING))?;
-    let snap = config.snap_octets.max(MIN_SNAP);
-    let program = match &config.filter {
-        Some(program) => Some(filter::snap(program, snap)),
-        None if snap < super::MAX_CAPTURED => Some(filter::all(snap)),
-        None => None,
-    };
     if config.fanout.is_some() {
         // Until it has joined, it would get what is of others.
         socket.attach_filter(&filter::all(0)).map_err(step("filter"))?;
-    } else if let Some(program) = &program {
-        socket.attach_filter(program).map_err(step("filter"))?;
+    } else if let Some(program) = config.program() {
+        socket.attach_filter(&program).map_err(step("filter"))?;
     }
+    Ok((blocks, has_vnet))
+}
+
+/// Lets the packets of an interface into the ring of a prepared socket. What fails may be tried again.
+fn let_in(socket: &Socket, device: Device, config: &RingConfig) -> Result<(), Refused> {
+    let step = |name: &'static str| move |error| (name, error);
+    // Where the kernel does not know it (before Linux 4.20), they are skipped in the ring.
+    let is_loopback = framing(device.hardware) == Framing::Loopback;
+    let _ = socket.set(libc::PACKET_IGNORE_OUTGOING, is_loopback.into());
     if config.promiscuous {
         socket.make_promiscuous(device.index).map_err(step("promiscuous mode"))?;
     }
     socket.bind(device.index).map_err(step("bind"))?;
     if let Some(fanout) = &config.fanout {
         join(socket, fanout).map_err(step(FANOUT))?;
-        match &program {
-            Some(program) => socket.attach_filter(program),
+        match config.program() {
+            Some(program) => socket.attach_filter(&program),
             None => socket.detach_filter(),
         }
         .map_err(step("filter"))?;
     }
-    Ok((blocks, Shape { framing, has_vnet }))
+    Ok(())
 }
 
 fn join(socket: &Socket, fanout: &Fanout) -> io::Result<()> {
@@ -481,7 +496,11 @@ fn join(socket: &Socket, fanout: &Fanout) -> io::Result<()> {
     /// What the kernel allows if nothing is said.
     const MEMBERS: u32 = 256;
     let members = if fanout.members > MEMBERS { fanout.members } else { 0 };
-    socket.join(fanout.group, u16::try_from(mode).unwrap_or(0), members)?;
+    match socket.join(fanout.group, u16::try_from(mode).unwrap_or(0), members) {
+        // What came after it had failed.
+        Err(error) if error.raw_os_error() == Some(libc::EALREADY) => {}
+        other => other?,
+    }
     if fanout.mode == FanoutMode::Addresses {
         socket.set_fanout_program(&filter::by_addresses())?;
     }

@@ -139,6 +139,17 @@ impl Socket {
         Ok(())
     }
 
+    /// Number of the interface that it is bound to; none has that of a socket whose interface is gone.
+    pub fn bound_to(&self) -> io::Result<i32> {
+        // SAFETY: numbers only, of which zero is one.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        let mut length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or(0);
+        let place = (&raw mut address).cast();
+        // SAFETY: both pointers are to local variables, of which the first has the length that the second says.
+        checked(unsafe { libc::getsockname(self.0.as_raw_fd(), place, &raw mut length) })?;
+        Ok(address.sll_ifindex)
+    }
+
     /// Keeps an interface promiscuous for as long as this socket lives, and others keep it so for themselves.
     pub fn make_promiscuous(&self, interface: i32) -> io::Result<()> {
         let request = libc::packet_mreq {
