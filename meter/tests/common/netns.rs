@@ -100,11 +100,7 @@ impl Namespace {
             let socket = PacketSocket::new().unwrap();
             // As `struct ethtool_value` (linux/ethtool.h).
             let mut value = [what, u32::from(on)];
-            // SAFETY: numbers and a union of such and of a pointer, of all of which zero is one.
-            let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-            for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
-                *to = from.cast_signed();
-            }
+            let mut request = request_for(interface);
             request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
             // SAFETY: the request is as this call reads it, and the value in it as its command wants it.
             let result = unsafe { libc::ioctl(socket.0.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
@@ -177,6 +173,30 @@ impl Wire {
         self.left.ip(&format!("addr add 10.7.0.1/24 dev {}", Self::LEFT));
         self.right.ip(&format!("addr add 10.7.0.2/24 dev {}", Self::RIGHT));
     }
+}
+
+/// Makes a tunnel device in the namespace that this thread is in, which lives as long as the file: an IP packet that is written
+/// comes in on it.
+pub fn tunnel(name: &str) -> io::Result<File> {
+    /// `TUNSETIFF` (linux/if_tun.h).
+    const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
+    let file = File::options().read(true).write(true).open("/dev/net/tun")?;
+    let mut request = request_for(name);
+    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: the request is as this call reads it.
+    match unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, &raw mut request) } {
+        0 => Ok(file),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn request_for(interface: &str) -> libc::ifreq {
+    // SAFETY: numbers and a union of such and of a pointer, of all of which zero is one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request
 }
 
 /// Takes all capabilities from this thread.

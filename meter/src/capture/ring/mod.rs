@@ -42,6 +42,8 @@ pub const MIN_SNAP: u32 = 64;
 
 /// Blocks after which the kernel's counters are read at the latest: they have 32 bits.
 const BLOCKS_UNTIL_COUNTED: u32 = 256;
+/// As how many blocks a wait without any counts.
+const IDLE_AS_BLOCKS: u32 = 16;
 
 /// What to capture, and with how much memory.
 #[derive(Clone, Debug)]
@@ -422,7 +424,10 @@ impl PacketSource for Ring {
     /// Hands over a block of the ring, or waits for one.
     fn poll(&mut self, visit: &mut dyn FnMut(&[Packet<'_>])) -> Result<SourceState, SourceError> {
         if !self.blocks.is_ours(self.current) && !self.wait()? {
-            self.count();
+            self.uncounted_blocks += IDLE_AS_BLOCKS;
+            if self.uncounted_blocks >= BLOCKS_UNTIL_COUNTED {
+                self.count();
+            }
             return Ok(SourceState::Idle);
         }
         self.visit_block(visit);
