@@ -12,6 +12,7 @@ pub mod meter;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod send;
 pub mod subject;
 mod sys;
 pub mod trace;

@@ -15,7 +15,9 @@ use weir_bench::{
         report::{Report, Summary},
     },
     plan::{self, Planned, Size},
-    report as compared, subject,
+    report as compared,
+    send::{self, Frames},
+    subject,
     trace::{Kind, MAX_FLOWS, MAX_FRAME, MIN_FRAME, Order, Spec, Trace, TraceSpec},
 };
 use weir_export::Format;
@@ -39,6 +41,8 @@ enum Command {
     Trace(TraceOptions),
     /// weir-meter beside its peers, on capture files.
     Compare(CompareOptions),
+    /// Sends packets to an interface, and says how many it has taken.
+    Send(SendOptions),
     /// The floor, as `compare` runs it.
     #[command(hide = true)]
     Floor {
@@ -169,12 +173,49 @@ struct CompareOptions {
     quick: bool,
 }
 
+#[derive(Debug, Parser)]
+struct SendOptions {
+    /// The interface, as in `ip link`.
+    interface: String,
+    /// Packets to send [default: 1000000; with --seconds as many as there is time for].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    packets: Option<u64>,
+    /// End after so many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: Option<u64>,
+    /// Packets per second [default: as many as there can be].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    rate: Option<u64>,
+    /// Send the packets of this capture file, in place of those made from a seed.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["flows", "size", "order", "seed", "no_payload", "distinct"])]
+    file: Option<String>,
+    /// Flows that packets are of.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_FLOWS)))]
+    flows: u32,
+    /// Octets of a frame, the frame check sequence left out.
+    #[arg(long, value_name = "OCTETS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(MIN_FRAME as i64..=MAX_FRAME as i64))]
+    size: u16,
+    /// Which flow comes next.
+    #[arg(long, default_value = "random")]
+    order: Order,
+    /// Seed of all that is drawn.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Fill frames with padding in place of payload: nothing for the parsers to look at.
+    #[arg(long)]
+    no_payload: bool,
+    /// Frames that are made, at most; after them, the first one is sent again.
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..1 << 32))]
+    distinct: u64,
+}
+
 fn main() -> ExitCode {
     let done = match Options::parse().command {
         Command::Meter(options) => bench_meter(&options),
         Command::Encode(options) => bench_encode(&options),
         Command::Trace(options) => write_trace(&options),
         Command::Compare(options) => compare_all(options),
+        Command::Send(options) => send_frames(&options),
         Command::Floor { trace, flows, mapped } => subject::run_floor(&trace, flows, mapped),
         Command::Reading { trace } => subject::run_reading(&trace),
     };
@@ -210,6 +251,24 @@ fn write_trace(options: &TraceOptions) -> Result<()> {
     ensure!(!options.out.exists() || options.out.is_file(), "{out} is no file: the truth is written beside it");
     let summary = spec.write(&options.out).with_context(|| format!("cannot write {out}"))?;
     println!("{:#}", summary.json());
+    Ok(())
+}
+
+fn send_frames(options: &SendOptions) -> Result<()> {
+    let packets = options.packets.unwrap_or(if options.seconds.is_some() { u64::MAX } else { 1_000_000 });
+    let frames = match &options.file {
+        Some(path) => Frames::of_file(path)?,
+        None => Frames::of_trace(&Trace::new(TraceSpec {
+            flows: options.flows,
+            packets: usize::try_from(options.distinct.min(packets))?,
+            size: usize::from(options.size),
+            has_payload: !options.no_payload,
+            order: options.order,
+            seed: options.seed,
+        })),
+    };
+    let plan = send::Plan { packets, time: options.seconds.map(Duration::from_secs), rate: options.rate };
+    println!("{}", send::send(&options.interface, &frames, &plan)?.json());
     Ok(())
 }
 

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the standard library does not ask the kernel: what a child process has used, children of children, room for
-//! datagrams, and a file as memory.
+//! datagrams, a file as memory, and frames to an interface.
 #![expect(unsafe_code, reason = "system calls")]
 
-use std::{fs::File, io, os::fd::AsRawFd, time::Duration};
+use std::{
+    ffi::CString,
+    fs::File,
+    io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    time::Duration,
+};
 
 use memmap2::{Advice, Mmap};
 
@@ -93,4 +99,70 @@ pub fn map(file: &File) -> io::Result<Mmap> {
     // A hint.
     let _ = map.advise(Advice::Sequential);
     Ok(map)
+}
+
+/// Frames that a [`FrameSender`] hands to the kernel at once.
+pub const SEND_BATCH: usize = 64;
+
+/// A packet socket (packet(7)) that sends frames to one interface, past its queueing discipline, and receives nothing.
+#[derive(Debug)]
+pub struct FrameSender(OwnedFd);
+
+impl FrameSender {
+    /// Opens one.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such interface, or the system refuses: it takes CAP_NET_RAW.
+    pub fn new(interface: &str) -> io::Result<Self> {
+        let name = CString::new(interface)?;
+        // SAFETY: takes numbers only.
+        let fd = checked(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
+        // SAFETY: the descriptor was made just now, and nobody else has it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: the pointer is to a text that ends with a zero.
+        let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+        if index == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let on = 1_u32;
+        let (value, length) = ((&raw const on).cast(), libc::socklen_t::try_from(size_of::<u32>()).unwrap_or(0));
+        let (layer, option) = (libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS);
+        // SAFETY: the pointer is to a local variable of the length that is given.
+        checked(unsafe { libc::setsockopt(fd.as_raw_fd(), layer, option, value, length) })?;
+        // SAFETY: numbers only, of which zero is one. Protocol zero: nothing is received.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        address.sll_family = u16::try_from(libc::AF_PACKET).unwrap_or(0);
+        address.sll_ifindex = index.cast_signed();
+        let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or(0);
+        // SAFETY: the pointer is to a local address of the length that is given.
+        checked(unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length) })?;
+        Ok(Self(fd))
+    }
+
+    /// Sends at most the first [`SEND_BATCH`] frames; gives how many of them the interface has taken, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// If it did not take the first one.
+    pub fn send(&self, frames: &[&[u8]]) -> io::Result<usize> {
+        // SAFETY: numbers and pointers, which may be zero.
+        let mut messages: [libc::mmsghdr; SEND_BATCH] = unsafe { std::mem::zeroed() };
+        let mut places = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; SEND_BATCH];
+        for (place, frame) in places.iter_mut().zip(frames) {
+            *place = libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() };
+        }
+        for (message, place) in messages.iter_mut().zip(&mut places) {
+            message.msg_hdr.msg_iov = std::ptr::from_mut(place);
+            message.msg_hdr.msg_iovlen = 1;
+        }
+        let count = u32::try_from(frames.len().min(SEND_BATCH)).unwrap_or(0);
+        // SAFETY: so many messages are filled; each points to one local place, and that to a frame, which is only read.
+        let sent = checked(unsafe { libc::sendmmsg(self.0.as_raw_fd(), messages.as_mut_ptr(), count, 0) })?;
+        Ok(usize::try_from(sent).unwrap_or(0))
+    }
+}
+
+fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
