@@ -10,6 +10,7 @@ pub mod ipfix;
 pub mod machine;
 pub mod meter;
 pub mod plan;
+pub mod receive;
 pub mod report;
 pub mod run;
 pub mod send;

@@ -15,13 +15,14 @@ use weir_bench::{
         report::{Report, Summary},
     },
     plan::{self, Planned, Size},
-    report as compared,
+    receive, report as compared,
     send::{self, Frames},
     subject,
     trace::{Kind, MAX_FLOWS, MAX_FRAME, MIN_FRAME, Order, Spec, Trace, TraceSpec},
 };
 use weir_export::Format;
-use weir_metering::MeterConfig;
+use weir_flow::LinkType;
+use weir_metering::{MeterConfig, capture::ring};
 
 /// Measures Weir: beside other meters on capture files, and its parts on packets made in memory.
 #[derive(Debug, Parser)]
@@ -43,6 +44,8 @@ enum Command {
     Compare(CompareOptions),
     /// Sends packets to an interface, and says how many it has taken.
     Send(SendOptions),
+    /// Takes packets of an interface through the ring, and says how many came and how many were lost.
+    Receive(ReceiveOptions),
     /// The floor, as `compare` runs it.
     #[command(hide = true)]
     Floor {
@@ -209,6 +212,27 @@ struct SendOptions {
     distinct: u64,
 }
 
+#[derive(Debug, Parser)]
+struct ReceiveOptions {
+    /// The interface, as in `ip link`.
+    interface: String,
+    /// Meter the packets; records are counted only.
+    #[arg(long)]
+    meter: bool,
+    /// Memory of the ring.
+    #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u32).range(2..=4096))]
+    ring: u32,
+    /// Take only what this expression of tcpdump takes.
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
+    /// End after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<u64>,
+    /// End when nothing has come for so many seconds, once there was something.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    idle: u64,
+}
+
 fn main() -> ExitCode {
     let done = match Options::parse().command {
         Command::Meter(options) => bench_meter(&options),
@@ -216,6 +240,7 @@ fn main() -> ExitCode {
         Command::Trace(options) => write_trace(&options),
         Command::Compare(options) => compare_all(options),
         Command::Send(options) => send_frames(&options),
+        Command::Receive(options) => receive_frames(options),
         Command::Floor { trace, flows, mapped } => subject::run_floor(&trace, flows, mapped),
         Command::Reading { trace } => subject::run_reading(&trace),
     };
@@ -269,6 +294,16 @@ fn send_frames(options: &SendOptions) -> Result<()> {
     };
     let plan = send::Plan { packets, time: options.seconds.map(Duration::from_secs), rate: options.rate };
     println!("{}", send::send(&options.interface, &frames, &plan)?.json());
+    Ok(())
+}
+
+fn receive_frames(options: ReceiveOptions) -> Result<()> {
+    let expression = options.filter.as_deref();
+    let filter = expression.map(|text| ring::filter::compile(text, LinkType::ETHERNET)).transpose()?;
+    let config = ring::RingConfig { blocks: options.ring, filter, ..ring::RingConfig::new(&options.interface) };
+    let until =
+        receive::Until { time: options.seconds.map(Duration::from_secs), idle: Duration::from_secs(options.idle) };
+    println!("{}", receive::receive(config, options.meter, &until)?);
     Ok(())
 }
 
