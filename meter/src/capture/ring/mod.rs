@@ -202,6 +202,7 @@ pub struct Ring {
     device: Device,
     shape: Shape,
     link: Link,
+    lost_at: Instant,
     captured: Captured,
     uncounted_blocks: u32,
     counters: Counters,
@@ -242,6 +243,7 @@ impl Ring {
             device,
             shape: Shape { framing: framing(device.hardware), has_vnet },
             link: Link::Up,
+            lost_at: Instant::now(),
             captured: Captured::default(),
             uncounted_blocks: 0,
             counters: Counters::default(),
@@ -315,19 +317,20 @@ impl Ring {
 
     /// Waits for a block; gives whether there is one.
     fn wait(&mut self) -> io::Result<bool> {
-        let begin = Instant::now();
         match self.socket.wait(self.config.poll_timeout)? {
             Waited::Readable | Waited::TimedOut => {}
             Waited::Error(Some(_)) => {
                 self.counters.link_lost += 1;
                 self.link = Link::Down;
+                self.lost_at = Instant::now();
             }
             // An error that is none must not keep us busy.
             Waited::Error(None) => thread::sleep(Duration::from_millis(1)),
         }
         let is_ours = self.blocks.is_ours(self.current);
-        // Blocks that are open still are handed over first, which takes them their timeout.
-        if !is_ours && self.link != Link::Up && begin.elapsed() >= self.config.poll_timeout {
+        // A block that is open still is handed over first, which takes it its timeout.
+        let patience = self.config.poll_timeout + self.config.block_timeout;
+        if !is_ours && self.link != Link::Up && self.lost_at.elapsed() >= patience {
             self.look_for_link();
         }
         Ok(is_ours)
@@ -361,7 +364,8 @@ impl Ring {
     /// Goes on with another socket, which is in no group: one that is stays bound to its interface, and as long as there is one
     /// of a group, nobody can join it with another interface.
     fn leave_group(&mut self) -> io::Result<()> {
-        let socket = Socket::new().or_else(|error| self.spare.take().ok_or(error))?;
+        let socket = self.spare.take().map_or_else(Socket::new, Ok)?;
+        self.spare = Socket::new().ok();
         let (blocks, has_vnet) = prepare(&socket, &self.config).map_err(|(_, error)| error)?;
         self.count();
         (self.blocks, self.socket, self.current) = (blocks, socket, 0);
