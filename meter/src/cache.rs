@@ -46,6 +46,9 @@ const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Reverse];
 /// Entries that are asked for before the first of them is looked at: their memory takes about as long as looking at so many.
 const AHEAD: usize = 16;
 
+/// Among control bits, of which there are twelve: the packet was several on the wire.
+const MERGED: u16 = 1 << 15;
+
 /// One packet on its way into the cache: what is needed to count it in an open record.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Observed {
@@ -53,7 +56,7 @@ pub struct Observed {
     key: Narrow,
     place: Place,
     ip_octets: u64,
-    /// Control bits, if TCP.
+    /// Control bits, if TCP; and [`MERGED`].
     flags: u16,
     /// The packet's direction is opposite to that of `key`.
     swapped: bool,
@@ -82,6 +85,11 @@ impl Observed {
     #[inline]
     pub fn is_metered(&self) -> bool {
         self.key != Narrow::NOBODYS
+    }
+
+    /// Marks a packet that was several on the wire, so that it does not go the way of a single one.
+    pub fn mark_merged(&mut self) {
+        self.flags |= MERGED;
     }
 
     /// Marks a packet that is not counted here.
@@ -132,7 +140,7 @@ impl<'a> Arrival<'a> {
             direction: Direction::Forward,
             bytes: data.get(at as usize..).and_then(|behind| behind.get(..len as usize)).unwrap_or_default(),
             octets: payload_octets,
-            tcp: is_tcp.then_some((sequence, self.observed.flags)),
+            tcp: is_tcp.then_some((sequence, self.observed.flags & !MERGED)),
             ts,
         }
     }
@@ -376,7 +384,7 @@ impl FlowCache {
             && !matches!(hot.packets[side], 0 | u32::MAX)
             && hot.is_surely_open(now, self.idle, self.active_units);
         let is_usual = ts >= hot.last[side]
-            && flags & (SYN | FIN | RST) == 0
+            && flags & (SYN | FIN | RST | MERGED) == 0
             && (hot.bits & state::WANTS == 0 || observed.is_bare);
         if !is_open || !is_usual || !add_octets(hot, cold, side, observed.ip_octets) {
             return false;
@@ -422,12 +430,13 @@ impl FlowCache {
         if hot.bits & state::WANTS != 0 {
             self.feed(slot, DIRECTIONS[side], arrival, counters, sink);
         }
-        if self.is_record_full(slot, side, ip_octets) {
+        let packets = packet.wire_packets();
+        if self.is_record_full(slot, side, packets, ip_octets) {
             self.cut(slot, EndReason::ACTIVE, counters, sink);
         }
         let Some(entry) = self.table.entry_mut(slot) else { return };
         let was_closing = entry.hot.bits & state::CLOSING != 0;
-        add(entry, side, observed, packet.ts.as_nanos(), self.now);
+        add(entry, side, observed, packets, packet.ts.as_nanos(), self.now);
         if !was_closing && entry.hot.bits & state::CLOSING != 0 {
             self.wheel.take_down(slot);
             let at = self.due(slot).map_or(self.now, |(at, _)| at);
@@ -435,10 +444,10 @@ impl FlowCache {
         }
     }
 
-    /// Whether a record has counted as much as it can, so that a packet of so many octets needs the next one.
-    fn is_record_full(&mut self, slot: u32, side: usize, octets: u64) -> bool {
+    /// Whether a record has counted as much as it can, so that so many packets more, of so many octets, need the next one.
+    fn is_record_full(&mut self, slot: u32, side: usize, packets: u32, octets: u64) -> bool {
         self.table.entry_mut(slot).is_some_and(|Entry { hot, cold }| {
-            hot.packets[side] == u32::MAX || (hot.octets(cold, side) + octets) >> 48 != 0
+            hot.packets[side].checked_add(packets).is_none() || (hot.octets(cold, side) + octets) >> 48 != 0
         })
     }
 
@@ -765,10 +774,11 @@ fn add_octets(hot: &mut Hot, cold: &mut Cold, side: usize, octets: u64) -> bool 
     true
 }
 
-/// Adds a packet to an entry that has room for it.
-fn add(entry: &mut Entry, side: usize, observed: &Observed, ts: u64, now: u64) {
+/// Adds a packet, which was so many on the wire, to an entry that has room for it.
+fn add(entry: &mut Entry, side: usize, observed: &Observed, packets: u32, ts: u64, now: u64) {
     let Entry { hot, cold } = entry;
-    let &Observed { flags, ip_octets, .. } = observed;
+    let &Observed { ip_octets, .. } = observed;
+    let flags = observed.flags & !MERGED;
     if hot.packets == [0, 0] {
         cold.started = now;
         hot.started = upper_half(now);
@@ -781,7 +791,7 @@ fn add(entry: &mut Entry, side: usize, observed: &Observed, ts: u64, now: u64) {
         hot.last[side] = hot.last[side].max(ts);
     }
     add_octets(hot, cold, side, ip_octets);
-    hot.packets[side] += 1;
+    hot.packets[side] += packets;
     hot.seen = now;
     hot.add_flags(side, flags);
     hot.bits |= state::SEEN << side;

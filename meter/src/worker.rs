@@ -4,7 +4,7 @@
 use std::{io, num::NonZeroUsize};
 
 use weir_flow::{
-    BATCH, Packet, RecordSink, Timestamp,
+    BATCH, Merged, Packet, RecordSink, Timestamp,
     ledger::{Ledger, Metered},
 };
 use weir_parsers::packet::{Decoded, Fragment, Plain, decode};
@@ -252,7 +252,7 @@ impl Intake {
         ledger: &mut Ledger,
     ) {
         let metered = &mut ledger.metered;
-        metered.delivered_packets += 1;
+        metered.delivered_packets += u64::from(packet.wire_packets());
         metered.delivered_octets += u64::from(packet.wire_octets);
         if self.takes_plain
             && let Some(plain) = Plain::tagged_or_v6(packet)
@@ -262,7 +262,12 @@ impl Intake {
             return cache.observe_plain(&plain, observed, details);
         }
         match self.decode(packet, now, ledger) {
-            Some(decoded) => cache.observe(&decoded, packet.data, observed, details),
+            Some(decoded) => {
+                cache.observe(&decoded, packet.data, observed, details);
+                if packet.wire_packets() > 1 {
+                    observed.mark_merged();
+                }
+            }
             None => observed.leave_out(),
         }
     }
@@ -274,14 +279,15 @@ impl Intake {
         let mut decoded = match decode(packet) {
             Ok(decoded) => decoded,
             Err(ignore) => {
-                ignore.count(&mut ledger.ignored);
+                (0..packet.wire_packets()).for_each(|_| ignore.count(&mut ledger.ignored));
                 return None;
             }
         };
-        metered.metered_packets += 1;
+        decoded.ip_octets += further_ip_octets(packet, decoded.ip_octets);
+        metered.metered_packets += u64::from(packet.wire_packets());
         metered.metered_octets += decoded.ip_octets;
         metered.without_transport_header += u64::from(decoded.without_transport_header);
-        metered.snapped_packets += u64::from(packet.data.len() < packet.wire_octets as usize);
+        metered.snapped_packets += u64::from(packet.data.len() < packet.octets_as_one() as usize);
         if decoded.fragment != Fragment::None {
             self.find_ports(&mut decoded, now, metered);
         }
@@ -303,4 +309,12 @@ impl Intake {
             },
         }
     }
+}
+
+/// Octets of IP headers, and of what is behind them up to the payload, that packets had which the system merged into this one;
+/// as one it has `ip_octets`.
+fn further_ip_octets(packet: &Packet<'_>, ip_octets: u64) -> u64 {
+    let Merged { further_packets, header_octets } = packet.merged;
+    let before_ip = u64::from(packet.octets_as_one()).saturating_sub(ip_octets);
+    u64::from(further_packets) * u64::from(header_octets).saturating_sub(before_ip)
 }

@@ -18,8 +18,9 @@ use std::{
 };
 
 use netns::{Namespace, Wire, offload};
-use weir_flow::{LinkType, Merged, Packet, PacketSource, SourceState, Timestamp};
+use weir_flow::{FlowRecord, LinkType, Merged, Packet, PacketSource, SourceState, Timestamp, ledger::Ledger};
 use weir_metering::capture::ring::{Fanout, FanoutMode, Link, MIN_SNAP, Ring, RingConfig, RingError, filter};
+use weir_metering::{MeterConfig, Share, Worker};
 
 /// A packet, kept.
 #[derive(Clone, Debug)]
@@ -38,13 +39,13 @@ impl Kept {
     }
 }
 
-/// A ring of 4 MiB that hands over soon.
+/// A ring of 4 MiB that hands over soon; but not so soon that a sender who is kept waiting fills the blocks with a few packets each.
 fn config(interface: &str) -> RingConfig {
     RingConfig {
         block_octets: 1 << 18,
         blocks: 16,
-        block_timeout: Duration::from_millis(2),
-        poll_timeout: Duration::from_millis(20),
+        block_timeout: Duration::from_millis(30),
+        poll_timeout: Duration::from_millis(40),
         ..RingConfig::new(interface)
     }
 }
@@ -549,10 +550,41 @@ fn transfer(wire: &Wire, octets: usize) {
 
 /// Octets of TCP payload in a frame of Ethernet and IPv4, as it is here.
 fn tcp_payload(kept: &Kept) -> usize {
-    if kept.data[12..14] != [0x08, 0x00] {
+    if kept.data[12..14] != [0x08, 0x00] || kept.data[23] != 6 {
         return 0;
     }
-    kept.wire_octets as usize - kept.merged.repeated_octets() as usize - 34 - usize::from(kept.data[46] >> 4) * 4
+    let header = 34 + usize::from(kept.data[46] >> 4) * 4;
+    (kept.wire_octets - kept.merged.repeated_octets()) as usize - header
+}
+
+/// Octets of TCP payload of all that the left has sent; those that it sent again are counted once.
+fn new_payload(all: &[Kept]) -> usize {
+    let mut next = None;
+    let mut octets = 0;
+    for kept in all.iter().filter(|kept| kept.data[26..30] == [10, 7, 0, 1] && tcp_payload(kept) > 0) {
+        let sequence = u32::from_be_bytes(*kept.data[38..].first_chunk().unwrap());
+        let end = sequence.wrapping_add(tcp_payload(kept) as u32);
+        let new = end.wrapping_sub(*next.get_or_insert(sequence)).cast_signed();
+        if new > 0 {
+            octets += new as usize;
+            next = Some(end);
+        }
+    }
+    octets
+}
+
+/// What a worker makes of packets.
+fn metered(kept: &[Kept]) -> Ledger {
+    let mut counted = 0;
+    let sink = |record: &FlowRecord<'_>| counted += record.forward.packets + record.reverse.packets;
+    let mut worker = Worker::new(&MeterConfig::default(), Share::ALL, sink).unwrap();
+    for kept in kept {
+        let &Kept { ref data, wire_octets, ts, link, merged } = kept;
+        worker.packets(&[Packet { data, wire_octets, ts, interface: 1, link, merged }]);
+    }
+    let (ledger, _) = worker.finish();
+    assert_eq!(counted, ledger.metered.metered_packets);
+    ledger
 }
 
 const TRANSFER: usize = 8 << 20;
@@ -583,7 +615,13 @@ fn packets_merged_on_receipt_count_as_they_were_on_the_wire() {
     let octets: u64 = kept.iter().map(|kept| u64::from(kept.wire_octets)).sum();
     // A veth counts what comes by way of GRO without its link header, and what it sends with it.
     assert_eq!(octets, octets_received + 14 * received + octets_sent);
-    assert_eq!(kept.iter().map(tcp_payload).sum::<usize>(), TRANSFER);
+    let ledger = metered(&kept);
+    assert!(ledger.closes() && ledger.ignored.not_ip == ledger.ignored_packets(), "{ledger:?}");
+    assert_eq!((ledger.metered.delivered_packets, ledger.metered.delivered_octets), (packets, octets));
+    let arp: u64 = kept.iter().filter(|kept| kept.data[12..14] == [8, 6]).map(|kept| u64::from(kept.wire_octets)).sum();
+    assert_eq!(ledger.metered.metered_octets, octets - arp - 14 * ledger.metered.metered_packets);
+    assert_eq!(ledger.metered.flows_created, 1);
+    assert_eq!(new_payload(&kept), TRANSFER);
 }
 
 #[test]
@@ -595,7 +633,7 @@ fn packets_that_the_interface_will_cut_count_as_what_they_will_be() {
     let kept = read_all(&mut ring);
     assert_eq!(ring.captured().lost_packets(), 0);
     assert!(ring.captured().merged_packets > 0);
-    assert_eq!(kept.iter().map(tcp_payload).sum::<usize>(), TRANSFER);
+    assert_eq!(new_payload(&kept), TRANSFER);
     // 20 octets of IP, 32 of TCP with timestamps.
     let segment = 1500 - 52;
     for kept in kept.iter().filter(|kept| kept.merged != Merged::NOT) {
