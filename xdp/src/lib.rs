@@ -1,10 +1,72 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! AF_XDP, the kernel's fast way of packets to a program.
 //!
-//! So far this room says what a machine offers: whether AF_XDP sockets can be made here ([`probe`]), and how many receive
-//! queues an interface has ([`receive_queues`]), each of which would get a socket of its own. Rings, the program and the
-//! packet source come with live capture.
-#![forbid(unsafe_code)]
+//! [`open`] gives one packet source, an [`Xsk`], for each receive queue of an interface. [`probe`] says whether this machine
+//! has AF_XDP at all, [`in_use`] what else lives on an interface: **AF_XDP takes the packets away**, the kernel's own network
+//! stack sees none of those that a socket is given.
+//!
+//! # How packets come
+//!
+//! A program of six instructions at the interface gives each packet to the socket of its receive queue (`attach.rs`); where
+//! there is none, packets go on to the kernel. The packet lies in a frame of memory that program and kernel share, and is
+//! borrowed from there; the frame goes back to the kernel after the visit. A packet is its octets from the Ethernet header on,
+//! all of them; its length on the wire is that of its descriptor.
+//!
+//! - **Time**: AF_XDP has no timestamps in general. The system's clock is read once for each batch, so packets are late by what
+//!   they waited: with [`Strategy::SleepBatching`] a tenth of a millisecond commonly, more for a ring that was full.
+//! - **VLAN**: a tag that the interface takes off is not there (neither native nor generic mode has a place for it):
+//!   `ethtool -K IF rxvlan off`.
+//! - **Merged packets**: an XDP program stops the kernel's merging (GRO, LRO) on its interface. What a virtual interface is
+//!   given unsegmented by its peer is larger than a frame, and lost: `ethtool -K PEER tso off gso off`.
+//!
+//! # What is lost
+//!
+//! The kernel counts by socket (`XDP_STATISTICS`, linux/if_xdp.h; net/xdp/xsk.c):
+//!
+//! | here | there | it means | it helps |
+//! |---|---|---|---|
+//! | `lost_xdp_ring_full` | `rx_ring_full` | the receive ring was full. It has an entry for each frame, so this is rare | more frames, faster metering |
+//! | `lost_xdp_fill_empty` | the part of `rx_dropped` that `rx_fill_ring_empty_descs` has too | all frames held packets; copy mode | more frames, faster metering |
+//! | `lost_xdp_dropped` | the rest of `rx_dropped` | the packet was larger than a frame | frames of 4096 octets, a smaller MTU |
+//!
+//! In copy mode these are packets, each counted once, and `offered = handed over + lost + waiting` is exact from the socket on.
+//! With zero-copy a driver that finds no frame leaves the packet to the hardware, which counts it (`ethtool -S`):
+//! [`Xsk::starvations`] says that it happened. What an interface lost before its program saw it, only its own counters know. In
+//! native mode an interface may count what a socket has lost once more as its own (veth: `rx_dropped`); in generic mode it does
+//! not.
+//!
+//! # When an interface goes
+//!
+//! Down and up again: the sockets stay, there are just no packets. Gone: [`Xsk::interruption`] says so, the source is idle,
+//! and when an interface of the name is back, it goes on; its counters too. That needs no capability, eight times for each
+//! queue (`attach.rs`).
+//!
+//! # What it takes
+//!
+//! Linux 5.9. CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF when it is opened, none afterwards; CAP_IPC_LOCK or a limit (RLIMIT_MEMLOCK)
+//! of [`XdpConfig::memory_octets`]. System calls afterwards: `poll` (`ppoll`), `clock_nanosleep`, `recvfrom`, `getsockopt`, and for
+//! an interface that comes back `socket`, `setsockopt`, `ioctl`, `mmap`, `munmap`, `bind`, `bpf`, `close`.
+
+#[cfg(target_os = "linux")]
+mod attach;
+#[cfg(target_os = "linux")]
+mod config;
+#[cfg(target_os = "linux")]
+mod error;
+#[cfg(target_os = "linux")]
+mod in_use;
+#[cfg(target_os = "linux")]
+mod source;
+#[cfg(target_os = "linux")]
+mod sys;
+
+#[cfg(target_os = "linux")]
+pub use self::{
+    config::{Mode, ModeWish, Strategy, XdpConfig, ZeroCopy},
+    error::OpenError,
+    in_use::{InUse, in_use},
+    source::{Xsk, open},
+};
 
 use std::{fmt, fs, io};
 

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The program at an interface, and what all of its sockets share.
+//!
+//! The program is attached by a link (BPF_LINK_CREATE, Linux 5.9): a descriptor, and when that is closed, the program is gone.
+//! The kernel closes it when the process ends, however it ends. Whoever attaches by netlink, as `ip link` and libxdp do, leaves
+//! the program behind when he is killed.
+//!
+//! An interface that has gone away and come back gets a new link to the same program and the same map. That takes no
+//! capability as long as their descriptors are open; nor does binding a socket. Only making one does, so a few are made in
+//! advance ([`SPARE_SOCKETS`]).
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    config::{Mode, ModeWish},
+    error::OpenError,
+    sys::{self, Queue},
+};
+
+/// Sockets that are made in advance for each queue, for a process that gives up its capabilities: so often the interface may
+/// go away and come back.
+const SPARE_SOCKETS: u32 = 8;
+
+/// What the sockets of one interface share.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    interface: String,
+    wish: ModeWish,
+    map: OwnedFd,
+    program: OwnedFd,
+    spares: Mutex<Vec<OwnedFd>>,
+    /// Locked while a socket is made and bound: two at once are refused as busy by some kernels.
+    attached: Mutex<Attached>,
+}
+
+/// The program at the interface.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    link: OwnedFd,
+    /// The system's number of the interface.
+    pub(crate) index: u32,
+    pub(crate) mode: Mode,
+    /// Why it is not in the driver, if that was tried.
+    pub(crate) not_native: Option<String>,
+}
+
+impl Attachment {
+    /// Attaches the program to the interface, for so many queues.
+    pub(crate) fn new(interface: &str, wish: ModeWish, queues: u32) -> Result<Self, OpenError> {
+        let map = sys::socket_map(queues).map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL) => OpenError::NotInKernel("maps of AF_XDP sockets (XDP_SOCKETS)"),
+            Some(libc::ENOSYS) => OpenError::NotInKernel("bpf system call (BPF_SYSCALL)"),
+            _ => OpenError::of("make a map of sockets", "CAP_BPF and CAP_NET_ADMIN", error),
+        })?;
+        let program = sys::program(&map).map_err(|(error, log)| match error.kind() {
+            io::ErrorKind::PermissionDenied if log.is_empty() => {
+                OpenError::NotPermitted { what: "load an XDP program", needs: "CAP_BPF and CAP_NET_ADMIN" }
+            }
+            _ => OpenError::Program { error, log },
+        })?;
+        let attached = Mutex::new(attach(&program, interface, wish)?);
+        let spares = (0..queues.saturating_mul(SPARE_SOCKETS)).map_while(|_| sys::socket().ok()).collect();
+        Ok(Self { interface: interface.to_owned(), wish, map, program, spares: Mutex::new(spares), attached })
+    }
+
+    /// Name of the interface.
+    pub(crate) fn interface(&self) -> &str {
+        &self.interface
+    }
+
+    /// The program at the interface, attached anew if the interface had gone away. Nobody else binds a socket meanwhile.
+    pub(crate) fn attached(&self) -> Result<MutexGuard<'_, Attached>, OpenError> {
+        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = sys::interface_index(&self.interface);
+        let index = index.ok_or_else(|| OpenError::NoSuchInterface(self.interface.clone()))?;
+        let linked = sys::linked_interface(&attached.link);
+        if linked.map_err(|error| OpenError::of("ask for the link of the program", "CAP_BPF", error))? != index {
+            *attached = attach(&self.program, &self.interface, self.wish)?;
+        }
+        Ok(attached)
+    }
+
+    /// A socket that is not bound: a new one, or where that is no longer permitted, one of those made in advance.
+    pub(crate) fn socket(&self) -> Result<OwnedFd, OpenError> {
+        sys::socket().or_else(|error| {
+            let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            spare.ok_or_else(|| match error.raw_os_error() {
+                Some(libc::EAFNOSUPPORT) => OpenError::NotInKernel("AF_XDP sockets (XDP_SOCKETS)"),
+                _ => OpenError::of("make an AF_XDP socket", "CAP_NET_RAW", error),
+            })
+        })
+    }
+
+    /// Has the program give the packets of a queue to a socket.
+    pub(crate) fn enter(&self, socket: &Queue, queue: u32) -> Result<(), OpenError> {
+        socket.enter(&self.map, queue).map_err(|error| OpenError::of("enter a socket into the map", "CAP_BPF", error))
+    }
+}
+
+fn attach(program: &OwnedFd, interface: &str, wish: ModeWish) -> Result<Attached, OpenError> {
+    let index = sys::interface_index(interface).ok_or_else(|| OpenError::NoSuchInterface(interface.to_owned()))?;
+    let mut not_native = None;
+    if wish != ModeWish::Generic {
+        match sys::link(program, index, true) {
+            Ok(link) => return Ok(Attached { link, index, mode: Mode::Native, not_native }),
+            Err(error) if is_of_the_driver(&error) => match wish {
+                ModeWish::Native => return Err(OpenError::NotNative(error)),
+                _ => not_native = Some(error.to_string()),
+            },
+            Err(error) => return Err(refused(interface, error)),
+        }
+    }
+    let link = sys::link(program, index, false).map_err(|error| refused(interface, error))?;
+    Ok(Attached { link, index, mode: Mode::Generic, not_native })
+}
+
+/// Whether generic mode may be had where native mode was refused so.
+fn is_of_the_driver(error: &io::Error) -> bool {
+    !matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM | libc::EACCES | libc::ENODEV))
+}
+
+fn refused(interface: &str, error: io::Error) -> OpenError {
+    match error.raw_os_error() {
+        Some(libc::EBUSY | libc::EEXIST) => {
+            OpenError::Busy { what: "another XDP program", interface: interface.to_owned() }
+        }
+        Some(libc::ENODEV) => OpenError::NoSuchInterface(interface.to_owned()),
+        Some(libc::EINVAL) => OpenError::NotInKernel("links of XDP programs (Linux 5.9)"),
+        _ => OpenError::of("attach the XDP program", "CAP_NET_ADMIN", error),
+    }
+}

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Hot path. Packets of one receive queue.
+
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use weir_flow::{BATCH, LinkType, Packet, PacketSource, SourceError, SourceState, Timestamp, ledger::Captured};
+
+use crate::{
+    attach::Attachment,
+    config::{Mode, Strategy, XdpConfig, ZeroCopy},
+    error::OpenError,
+    receive_queues,
+    sys::{self, Queue},
+};
+
+/// What one sleep takes at least; the system adds its timer slack, commonly as much again.
+const NAP: Duration = Duration::from_micros(50);
+/// Sleeps before waiting in `poll`. While packets are less than so many naps apart, they gather.
+const NAPS: u32 = 4;
+/// Times that busy polling looks for packets before it says that there are none.
+const SPINS: u32 = 64;
+/// How long an interface may be busy when it is opened: the kernel clears up after a process that was killed.
+const BUSY_AT_MOST: Duration = Duration::from_secs(1);
+
+/// Packets of one receive queue of an interface. See the head of the crate for what they are and which are lost.
+#[derive(Debug)]
+pub struct Xsk {
+    attachment: Arc<Attachment>,
+    config: XdpConfig,
+    /// Number of the receive queue.
+    queue: u32,
+    /// Index of the interface, where it is or was last.
+    interface: u32,
+    mode: Mode,
+    not_native: Option<String>,
+    zero_copy: bool,
+    socket: Socket,
+    naps: u32,
+    handed_packets: u64,
+    /// Of sockets that were there before this one.
+    lost_before: Lost,
+    interruptions: u64,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Bound(Queue),
+    /// The interface has gone away. A socket that was made for its return may be there.
+    Gone {
+        prepared: Option<Queue>,
+        why: String,
+    },
+}
+
+/// Packets that the kernel did not put into the receive ring, and what is no packet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lost {
+    ring_full: u64,
+    fill_empty: u64,
+    dropped: u64,
+    starved: u64,
+}
+
+/// Opens a socket on each receive queue of an interface, in the order of the queues, and has the kernel give it the packets.
+///
+/// # Errors
+///
+/// As [`OpenError`] says. Nothing is attached then.
+pub fn open(interface: &str, config: &XdpConfig) -> Result<Vec<Xsk>, OpenError> {
+    config.check().map_err(OpenError::Config)?;
+    let until = Instant::now() + BUSY_AT_MOST;
+    loop {
+        match open_once(interface, config) {
+            Err(error) if error.may_pass() && Instant::now() < until => thread::sleep(BUSY_AT_MOST / 100),
+            done => return done,
+        }
+    }
+}
+
+fn open_once(interface: &str, config: &XdpConfig) -> Result<Vec<Xsk>, OpenError> {
+    let queues = receive_queues(interface).map_err(|_| OpenError::NoSuchInterface(interface.to_owned()))?;
+    let queues = u32::try_from(queues).unwrap_or(u32::MAX);
+    let attachment = Arc::new(Attachment::new(interface, config.mode, queues)?);
+    (0..queues).map(|queue| Xsk::open(&attachment, config, queue)).collect()
+}
+
+impl Xsk {
+    fn open(attachment: &Arc<Attachment>, config: &XdpConfig, queue: u32) -> Result<Self, OpenError> {
+        let mut xsk = Self {
+            attachment: Arc::clone(attachment),
+            config: config.clone(),
+            queue,
+            interface: 0,
+            mode: Mode::Generic,
+            not_native: None,
+            zero_copy: false,
+            socket: Socket::Gone { prepared: None, why: String::new() },
+            naps: 0,
+            handed_packets: 0,
+            lost_before: Lost::default(),
+            interruptions: 0,
+        };
+        xsk.bind()?;
+        Ok(xsk)
+    }
+
+    /// Name of the interface.
+    #[must_use]
+    pub fn interface(&self) -> &str {
+        self.attachment.interface()
+    }
+
+    /// Number of the receive queue.
+    #[must_use]
+    pub fn queue(&self) -> u32 {
+        self.queue
+    }
+
+    /// Where the program is attached.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// What the driver said when the program was offered to it; `None` if it took it, or was not asked.
+    #[must_use]
+    pub fn not_native(&self) -> Option<&str> {
+        self.not_native.as_deref()
+    }
+
+    /// Whether the driver writes packets into the memory of this program by itself, or the kernel copies them.
+    #[must_use]
+    pub fn zero_copy(&self) -> bool {
+        self.zero_copy
+    }
+
+    /// Why there are no packets at present, if the interface has gone away; they go on when one of its name is back.
+    #[must_use]
+    pub fn interruption(&self) -> Option<&str> {
+        match &self.socket {
+            Socket::Gone { why, .. } => Some(why),
+            Socket::Bound(_) => None,
+        }
+    }
+
+    /// How often the interface has gone away.
+    #[must_use]
+    pub fn interruptions(&self) -> u64 {
+        self.interruptions
+    }
+
+    /// How often a driver with zero-copy found no free frame (`rx_fill_ring_empty_descs`). Those are not packets: it tries
+    /// again, and counts those that it has lost meanwhile by itself (`ethtool -S`). More frames help. Zero in copy mode.
+    #[must_use]
+    pub fn starvations(&self) -> u64 {
+        self.lost().starved
+    }
+
+    /// Makes a socket, if there is none, and binds it to the queue of the interface.
+    fn bind(&mut self) -> Result<(), OpenError> {
+        let Socket::Gone { prepared, .. } = &mut self.socket else { return Ok(()) };
+        let attached = self.attachment.attached()?;
+        let mut socket = match prepared.take() {
+            Some(socket) => socket,
+            None => prepare(&self.attachment, &self.config)?,
+        };
+        // With the program above the driver, packets come from the kernel's network stack, not from the driver.
+        let copy = self.config.zero_copy == ZeroCopy::Off || attached.mode == Mode::Generic;
+        if let Err(error) = socket.bind(attached.index, self.queue, copy) {
+            *prepared = Some(socket);
+            return Err(not_bound(self.attachment.interface(), error));
+        }
+        if let Strategy::BusyPoll { budget } = self.config.strategy {
+            let preferred = socket.prefer_busy_poll(budget);
+            preferred.map_err(|error| OpenError::of("ask for busy polling (Linux 5.11)", "CAP_NET_ADMIN", error))?;
+        }
+        self.attachment.enter(&socket, self.queue)?;
+        (self.interface, self.mode, self.not_native) = (attached.index, attached.mode, attached.not_native.clone());
+        drop(attached);
+        self.zero_copy = socket.zero_copy();
+        self.socket = Socket::Bound(socket);
+        Ok(())
+    }
+
+    /// Hands over the packets that wait in the receive ring now. How many?
+    fn hand_over(&mut self, visit: &mut dyn FnMut(&[Packet<'_>])) -> u64 {
+        let Socket::Bound(socket) = &mut self.socket else { return 0 };
+        let before = self.handed_packets;
+        let mut waiting = socket.waiting() as usize;
+        while waiting > 0 {
+            let taken = socket.take();
+            if taken == 0 {
+                break;
+            }
+            waiting = waiting.saturating_sub(taken);
+            let none = Packet {
+                data: &[],
+                wire_octets: 0,
+                ts: now(),
+                interface: self.interface,
+                link: LinkType::ETHERNET,
+                merged: weir_flow::Merged::NOT,
+            };
+            let mut batch = [none; BATCH];
+            let mut count = 0;
+            for index in 0..taken {
+                match (socket.packet(index), batch.get_mut(count)) {
+                    (Some(data), Some(packet)) => {
+                        packet.data = data;
+                        packet.wire_octets = u32::try_from(data.len()).unwrap_or(u32::MAX);
+                        count += 1;
+                    }
+                    _ => self.lost_before.dropped += 1,
+                }
+            }
+            if let Some(batch @ [_, ..]) = batch.get(..count) {
+                visit(batch);
+            }
+            self.handed_packets += count as u64;
+            socket.give_back();
+        }
+        self.handed_packets - before
+    }
+
+    /// Waits for packets, as the configuration says.
+    fn wait(&mut self) -> io::Result<()> {
+        let Socket::Bound(socket) = &self.socket else { return Ok(()) };
+        if let Strategy::BusyPoll { .. } = self.config.strategy {
+            for _ in 0..SPINS {
+                socket.wake();
+                if socket.waiting() > 0 {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        while self.naps < NAPS {
+            self.naps += 1;
+            thread::sleep(NAP);
+            if socket.waiting() > 0 {
+                return Ok(());
+            }
+        }
+        socket.wait(self.config.wait)
+    }
+
+    /// The interface has gone away: the socket is of no use any more.
+    fn leave(&mut self) {
+        self.interruptions += 1;
+        self.lost_before = self.lost();
+        self.socket = Socket::Gone { prepared: None, why: format!("{} has gone away", self.attachment.interface()) };
+    }
+
+    /// Waits, and sees whether the interface is back.
+    fn come_back(&mut self) {
+        thread::sleep(self.config.wait);
+        if let Err(error) = self.bind()
+            && let Socket::Gone { why, .. } = &mut self.socket
+        {
+            *why = error.to_string();
+        }
+    }
+
+    /// Packets lost by all sockets that there were.
+    fn lost(&self) -> Lost {
+        let before = self.lost_before;
+        let Socket::Bound(socket) = &self.socket else { return before };
+        let Ok(of) = socket.statistics() else { return before };
+        // The kernel counts a packet for which there is no frame as dropped, and as a frame not had. Where the driver fetches
+        // the frames, in advance, the latter are no packets.
+        let fill_empty = if self.zero_copy { 0 } else { of.rx_fill_ring_empty_descs.min(of.rx_dropped) };
+        Lost {
+            ring_full: before.ring_full + of.rx_ring_full,
+            fill_empty: before.fill_empty + fill_empty,
+            dropped: before.dropped + of.rx_dropped - fill_empty,
+            starved: before.starved + if self.zero_copy { of.rx_fill_ring_empty_descs } else { 0 },
+        }
+    }
+}
+
+impl PacketSource for Xsk {
+    fn poll(&mut self, visit: &mut dyn FnMut(&[Packet<'_>])) -> Result<SourceState, SourceError> {
+        if let Socket::Gone { .. } = self.socket {
+            self.come_back();
+            return Ok(SourceState::Idle);
+        }
+        if self.hand_over(visit) == 0 {
+            self.wait()?;
+            if self.hand_over(visit) == 0 {
+                if matches!(&self.socket, Socket::Bound(socket) if socket.interface_gone()) {
+                    // What came before is still there.
+                    self.hand_over(visit);
+                    self.leave();
+                }
+                return Ok(SourceState::Idle);
+            }
+        }
+        self.naps = 0;
+        Ok(SourceState::More)
+    }
+
+    fn captured(&mut self) -> Captured {
+        let waiting = match &self.socket {
+            Socket::Bound(socket) => u64::from(socket.waiting()),
+            Socket::Gone { .. } => 0,
+        };
+        let lost = self.lost();
+        let mut captured = Captured {
+            lost_xdp_ring_full: lost.ring_full,
+            lost_xdp_fill_empty: lost.fill_empty,
+            lost_xdp_dropped: lost.dropped,
+            ..Captured::default()
+        };
+        captured.offered_packets = self.handed_packets + captured.lost_packets() + waiting;
+        captured
+    }
+}
+
+fn prepare(attachment: &Attachment, config: &XdpConfig) -> Result<Queue, OpenError> {
+    Queue::new(attachment.socket()?, config.frames, config.frame_octets).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOBUFS | libc::ENOMEM) => {
+            OpenError::MemoryLock { wanted_octets: config.pinned_octets(), allowed_octets: sys::memory_lock_limit() }
+        }
+        Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP) => OpenError::NotInKernel("AF_XDP of Linux 5.4 or later"),
+        _ => OpenError::of("make the rings of an AF_XDP socket", "CAP_NET_RAW", error),
+    })
+}
+
+fn not_bound(interface: &str, error: io::Error) -> OpenError {
+    match error.raw_os_error() {
+        Some(libc::EBUSY) => {
+            OpenError::Busy { what: "an AF_XDP socket on the same queue", interface: interface.to_owned() }
+        }
+        Some(libc::ENODEV) => OpenError::NoSuchInterface(interface.to_owned()),
+        _ => OpenError::of("bind an AF_XDP socket to a queue", "CAP_NET_RAW", error),
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
