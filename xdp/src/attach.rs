@@ -18,7 +18,10 @@ use std::{
 use crate::{
     config::{Mode, ModeWish},
     error::OpenError,
-    sys::{self, Queue},
+    sys::{
+        bpf, interfaces,
+        socket::{self, Queue},
+    },
 };
 
 /// Sockets that are made in advance for each queue, for a process that gives up its capabilities: so often the interface may
@@ -51,19 +54,19 @@ pub(crate) struct Attached {
 impl Attachment {
     /// Attaches the program to the interface, for so many queues.
     pub(crate) fn new(interface: &str, wish: ModeWish, queues: u32) -> Result<Self, OpenError> {
-        let map = sys::socket_map(queues).map_err(|error| match error.raw_os_error() {
+        let map = bpf::socket_map(queues).map_err(|error| match error.raw_os_error() {
             Some(libc::EINVAL) => OpenError::NotInKernel("maps of AF_XDP sockets (XDP_SOCKETS)"),
             Some(libc::ENOSYS) => OpenError::NotInKernel("bpf system call (BPF_SYSCALL)"),
             _ => OpenError::of("make a map of sockets", "CAP_BPF and CAP_NET_ADMIN", error),
         })?;
-        let program = sys::program(&map).map_err(|(error, log)| match error.kind() {
+        let program = bpf::program(&map).map_err(|(error, log)| match error.kind() {
             io::ErrorKind::PermissionDenied if log.is_empty() => {
                 OpenError::NotPermitted { what: "load an XDP program", needs: "CAP_BPF and CAP_NET_ADMIN" }
             }
             _ => OpenError::Program { error, log },
         })?;
         let attached = Mutex::new(attach(&program, interface, wish)?);
-        let spares = (0..queues.saturating_mul(SPARE_SOCKETS)).map_while(|_| sys::socket().ok()).collect();
+        let spares = (0..queues.saturating_mul(SPARE_SOCKETS)).map_while(|_| socket::socket().ok()).collect();
         Ok(Self { interface: interface.to_owned(), wish, map, program, spares: Mutex::new(spares), attached })
     }
 
@@ -75,9 +78,9 @@ impl Attachment {
     /// The program at the interface, attached anew if the interface had gone away. Nobody else binds a socket meanwhile.
     pub(crate) fn attached(&self) -> Result<MutexGuard<'_, Attached>, OpenError> {
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = sys::interface_index(&self.interface);
+        let index = interfaces::interface_index(&self.interface);
         let index = index.ok_or_else(|| OpenError::NoSuchInterface(self.interface.clone()))?;
-        let linked = sys::linked_interface(&attached.link);
+        let linked = bpf::linked_interface(&attached.link);
         if linked.map_err(|error| OpenError::of("ask for the link of the program", "CAP_BPF", error))? != index {
             *attached = attach(&self.program, &self.interface, self.wish)?;
         }
@@ -86,7 +89,7 @@ impl Attachment {
 
     /// A socket that is not bound: a new one, or where that is no longer permitted, one of those made in advance.
     pub(crate) fn socket(&self) -> Result<OwnedFd, OpenError> {
-        sys::socket().or_else(|error| {
+        socket::socket().or_else(|error| {
             let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
             spare.ok_or_else(|| match error.raw_os_error() {
                 Some(libc::EAFNOSUPPORT) => OpenError::NotInKernel("AF_XDP sockets (XDP_SOCKETS)"),
@@ -102,10 +105,11 @@ impl Attachment {
 }
 
 fn attach(program: &OwnedFd, interface: &str, wish: ModeWish) -> Result<Attached, OpenError> {
-    let index = sys::interface_index(interface).ok_or_else(|| OpenError::NoSuchInterface(interface.to_owned()))?;
+    let index =
+        interfaces::interface_index(interface).ok_or_else(|| OpenError::NoSuchInterface(interface.to_owned()))?;
     let mut not_native = None;
     if wish != ModeWish::Generic {
-        match sys::link(program, index, true) {
+        match bpf::link(program, index, true) {
             Ok(link) => return Ok(Attached { link, index, mode: Mode::Native, not_native }),
             Err(error) if is_of_the_driver(&error) => match wish {
                 ModeWish::Native => return Err(OpenError::NotNative(error)),
@@ -114,7 +118,7 @@ fn attach(program: &OwnedFd, interface: &str, wish: ModeWish) -> Result<Attached
             Err(error) => return Err(refused(interface, error)),
         }
     }
-    let link = sys::link(program, index, false).map_err(|error| refused(interface, error))?;
+    let link = bpf::link(program, index, false).map_err(|error| refused(interface, error))?;
     Ok(Attached { link, index, mode: Mode::Generic, not_native })
 }
 

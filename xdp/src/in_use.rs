@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::sys;
+use crate::sys::interfaces;
 
 /// What else an interface is used for.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub fn in_use(interface: &str) -> Option<InUse> {
 }
 
 fn find(interface: &str) -> io::Result<Option<InUse>> {
-    let addresses = sys::addresses(interface)?;
+    let addresses = interfaces::addresses(interface)?;
     if let Some(address) = addresses.into_iter().find(|address| !is_of_the_link(address)) {
         return Ok(Some(InUse::Address(address)));
     }

@@ -15,7 +15,7 @@ use crate::{
     config::{Mode, Strategy, XdpConfig, ZeroCopy},
     error::OpenError,
     receive_queues,
-    sys::{self, Queue},
+    sys::{interfaces, socket::Queue},
 };
 
 /// What one sleep takes at least; the system adds its timer slack, commonly as much again.
@@ -323,9 +323,10 @@ impl PacketSource for Xsk {
 
 fn prepare(attachment: &Attachment, config: &XdpConfig) -> Result<Queue, OpenError> {
     Queue::new(attachment.socket()?, config.frames, config.frame_octets).map_err(|error| match error.raw_os_error() {
-        Some(libc::ENOBUFS | libc::ENOMEM) => {
-            OpenError::MemoryLock { wanted_octets: config.pinned_octets(), allowed_octets: sys::memory_lock_limit() }
-        }
+        Some(libc::ENOBUFS | libc::ENOMEM) => OpenError::MemoryLock {
+            wanted_octets: config.pinned_octets(),
+            allowed_octets: interfaces::memory_lock_limit(),
+        },
         Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP) => OpenError::NotInKernel("AF_XDP of Linux 5.4 or later"),
         _ => OpenError::of("make the rings of an AF_XDP socket", "CAP_NET_RAW", error),
     })
