@@ -13,11 +13,12 @@
 //! all of them; its length on the wire is that of its descriptor.
 //!
 //! - **Time**: AF_XDP has no timestamps in general. The system's clock is read once for each batch, so packets are late by what
-//!   they waited: with [`Strategy::SleepBatching`] a tenth of a millisecond commonly, more for a ring that was full.
-//! - **VLAN**: a tag that the interface takes off is not there (neither native nor generic mode has a place for it):
+//!   they waited: with [`Strategy::SleepBatching`] up to a quarter of a millisecond commonly, more for a ring that was full.
+//! - **VLAN**: tags are in the packet, but for one that the interface itself takes off, which is not there:
 //!   `ethtool -K IF rxvlan off`.
 //! - **Merged packets**: an XDP program stops the kernel's merging (GRO, LRO) on its interface. What a virtual interface is
-//!   given unsegmented by its peer is larger than a frame, and lost: `ethtool -K PEER tso off gso off`.
+//!   given unsegmented by its peer, in generic mode, is larger than a frame and lost: `ethtool -K PEER tso off gso off`.
+//! - **Queues** are those that the interface has when it is opened. Packets of queues that come later go to the kernel.
 //!
 //! # What is lost
 //!

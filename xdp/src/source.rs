@@ -18,8 +18,12 @@ use crate::{
     sys::{interfaces, socket::Queue},
 };
 
-/// What one sleep takes at least; the system adds its timer slack, commonly as much again.
-const NAP: Duration = Duration::from_micros(50);
+/// A sleep while packets gather; the system adds its timer slack, 50 us commonly. Each sleep costs a change of context, so
+/// longer ones cost less, and packets wait longer. At 0.55 million packets a second on a two-core virtual machine, processor
+/// time of this thread for each packet: 330 ns with sleeps of 50 us, 190 with 100, 130 with 200, 65 with 500.
+const NAP: Duration = Duration::from_micros(200);
+/// The same when much comes: when at least an eighth of all frames had a packet the last time.
+const SHORT_NAP: Duration = Duration::from_micros(50);
 /// Sleeps before waiting in `poll`. While packets are less than so many naps apart, they gather.
 const NAPS: u32 = 4;
 /// Times that busy polling looks for packets before it says that there are none.
@@ -40,7 +44,10 @@ pub struct Xsk {
     not_native: Option<String>,
     zero_copy: bool,
     socket: Socket,
+    /// Sleeps since there was a packet.
     naps: u32,
+    /// Packets that there were the last time.
+    burst: u64,
     handed_packets: u64,
     /// Of sockets that were there before this one.
     lost_before: Lost,
@@ -101,6 +108,7 @@ impl Xsk {
             zero_copy: false,
             socket: Socket::Gone { prepared: None, why: String::new() },
             naps: 0,
+            burst: 0,
             handed_packets: 0,
             lost_before: Lost::default(),
             interruptions: 0,
@@ -224,7 +232,11 @@ impl Xsk {
             self.handed_packets += count as u64;
             socket.give_back();
         }
-        self.handed_packets - before
+        let handed = self.handed_packets - before;
+        if handed > 0 {
+            (self.naps, self.burst) = (0, handed);
+        }
+        handed
     }
 
     /// Waits for packets, as the configuration says.
@@ -239,9 +251,10 @@ impl Xsk {
             }
             return Ok(());
         }
+        let nap = if self.burst >= u64::from(self.config.frames / 8) { SHORT_NAP } else { NAP };
         while self.naps < NAPS {
             self.naps += 1;
-            thread::sleep(NAP);
+            thread::sleep(nap);
             if socket.waiting() > 0 {
                 return Ok(());
             }
@@ -300,7 +313,6 @@ impl PacketSource for Xsk {
                 return Ok(SourceState::Idle);
             }
         }
-        self.naps = 0;
         Ok(SourceState::More)
     }
 

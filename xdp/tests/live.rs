@@ -9,8 +9,10 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
+    mem::MaybeUninit,
     process::Stdio,
-    time::Duration,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
 };
 
 use lab::{Lab, Sender, lab};
@@ -205,6 +207,21 @@ fn what_is_larger_than_a_frame_is_lost_and_counted() {
             let all = captured(&mut xsks);
             assert_eq!((seen, octets), (3, largest + 120), "{all:?}");
             assert_eq!((all.offered_packets, all.lost_packets(), all.lost_xdp_dropped), (5, 2, 2));
+        }
+    });
+}
+
+#[test]
+fn vlan_tags_are_in_the_packet() {
+    lab("vlan_tags_are_in_the_packet", 1, |lab| {
+        let mut tagged = frame(0);
+        tagged.splice(12..12, [0x81, 0x00, 0x00, 0x07]);
+        for mode in [ModeWish::Native, ModeWish::Generic] {
+            let mut xsk = weir_xdp::open(&lab.interface, &config(mode)).unwrap().remove(0);
+            Sender::new(lab).send(&tagged);
+            let mut seen = Vec::new();
+            while xsk.poll(&mut |batch| seen.extend_from_slice(batch[0].data)).unwrap() == SourceState::More {}
+            assert_eq!(seen, tagged, "{mode:?}");
         }
     });
 }
@@ -446,7 +463,68 @@ fn what_is_lacking_is_told() {
         assert!(why_not("setpriv --bounding-set=-net_raw", 256).contains("CAP_NET_RAW"));
         assert!(why_not("setpriv --bounding-set=-net_admin,-sys_admin", 256).contains("CAP_NET_ADMIN"));
         assert!(why_not("setpriv --bounding-set=-bpf,-sys_admin", 256).contains("CAP_BPF"));
-        assert!(why_not("setpriv --bounding-set=-sys_admin,-ipc_lock", 256).contains("it was opened"));
+        assert!(why_not("setpriv --bounding-set=-all,+net_raw,+net_admin,+bpf", 256).contains("it was opened"));
+    });
+}
+
+/// Floods the interface, and says how many packets a second `receive`, given whether to go on, has had of them.
+fn rate(lab: &Lab, name: &str, receive: impl FnOnce(&AtomicBool) -> u64) {
+    let (sender, going, times) = (Sender::new(lab), AtomicBool::new(true), 2_000_000);
+    std::thread::scope(|scope| {
+        let flood = scope.spawn(|| {
+            let begun = Instant::now();
+            let taken = sender.flood(&frame(0), times);
+            let seconds = begun.elapsed().as_secs_f64();
+            going.store(false, Ordering::Relaxed);
+            (taken, seconds)
+        });
+        let before = processor_nanos().unwrap_or_default();
+        let received = receive(&going);
+        let used = processor_nanos().unwrap_or_default() - before;
+        let (taken, seconds) = flood.join().unwrap();
+        println!(
+            "{name:32} sent {:5.2} M/s, received {:5.2} M/s, lost {:6.3} %, {:4.0} ns of processor time each",
+            taken as f64 / seconds / 1e6,
+            received as f64 / seconds / 1e6,
+            100.0 - received as f64 / taken as f64 * 100.0,
+            used as f64 / received as f64
+        );
+    });
+}
+
+/// Not a test: packets a second of this and of a plain socket, when asked for with `--ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn rates() {
+    lab("rates", 1, |lab| {
+        for _ in 0..3 {
+            for (mode, strategy) in [
+                (ModeWish::Native, Strategy::SleepBatching),
+                (ModeWish::Generic, Strategy::SleepBatching),
+                (ModeWish::Native, Strategy::BusyPoll { budget: 64 }),
+            ] {
+                let config = XdpConfig { mode, strategy, ..XdpConfig::default() };
+                let mut xsk = weir_xdp::open(&lab.interface, &config).unwrap().remove(0);
+                rate(lab, &format!("AF_XDP {mode:?} {strategy:?}"), |going| {
+                    let mut received = 0;
+                    let mut poll = || xsk.poll(&mut |batch| received += batch.len() as u64).unwrap();
+                    while poll() == SourceState::More || going.load(Ordering::Relaxed) {}
+                    received
+                });
+            }
+            // ETH_P_ALL, in network byte order.
+            let protocol = socket2::Protocol::from(i32::from(3_u16.to_be()));
+            let socket = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, Some(protocol)).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            rate(lab, "AF_PACKET recv", |going| {
+                let (mut received, mut octets) = (0, [MaybeUninit::uninit(); 2048]);
+                let mut next = || socket.recv(&mut octets).is_ok();
+                while next() || going.load(Ordering::Relaxed) {
+                    received += 1;
+                }
+                received
+            });
+        }
     });
 }
 

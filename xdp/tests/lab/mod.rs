@@ -76,7 +76,7 @@ impl Lab {
         let words = format!("netns exec {} {before}", self.near);
         let mut command = Command::new("ip");
         command.args(words.split_whitespace()).arg(std::env::current_exe().expect("this program has a file"));
-        command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+        command.args(["--exact", test, "--include-ignored", "--nocapture", "--test-threads=1"]);
         let name = self.near.strip_suffix('n').expect("the name that this has made");
         command.env(INSIDE, format!("{name} {}", self.queues));
         command
@@ -166,6 +166,36 @@ impl Sender {
             assert_eq!(error.raw_os_error(), Some(libc::ENOBUFS), "{error}");
             thread::yield_now();
         }
+    }
+}
+
+impl Sender {
+    /// Sends a frame so many times, as fast as it can. How many were taken?
+    pub fn flood(&self, frame: &[u8], times: usize) -> usize {
+        const AT_ONCE: usize = 64;
+        let on: libc::c_int = 1;
+        let (fd, len) = (self.socket.as_raw_fd(), size_of_val(&on) as libc::socklen_t);
+        // SAFETY: the number lives through the call, with the length told.
+        unsafe { libc::setsockopt(fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, (&raw const on).cast(), len) };
+        // SAFETY: made of numbers.
+        let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        to.sll_family = libc::AF_PACKET as u16;
+        to.sll_ifindex = self.index;
+        let mut part = libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() };
+        // SAFETY: made of numbers and pointers, which may be zero.
+        let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+        message.msg_hdr.msg_name = (&raw mut to).cast();
+        message.msg_hdr.msg_namelen = size_of_val(&to) as libc::socklen_t;
+        message.msg_hdr.msg_iov = &raw mut part;
+        message.msg_hdr.msg_iovlen = 1;
+        let mut messages = [message; AT_ONCE];
+        let mut taken = 0;
+        for _ in 0..times / AT_ONCE {
+            // SAFETY: the messages, the address and the frame live through the call; the frame is only read.
+            let sent = unsafe { libc::sendmmsg(fd, messages.as_mut_ptr(), AT_ONCE as u32, 0) };
+            taken += usize::try_from(sent).unwrap_or(0);
+        }
+        taken
     }
 }
 
