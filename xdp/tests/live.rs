@@ -69,11 +69,17 @@ impl Seen {
         state.unwrap()
     }
 
-    /// Polls until there is nothing more.
-    fn drain(&mut self, xsks: &mut [Xsk]) {
-        for xsk in xsks {
-            while self.poll(xsk) != SourceState::Idle {}
+    /// Polls until so many packets have come in all.
+    fn until(&mut self, xsks: &mut [Xsk], packets: u64) {
+        for _ in 0..1000 {
+            if self.packets() >= packets {
+                break;
+            }
+            for xsk in &mut *xsks {
+                self.poll(xsk);
+            }
         }
+        assert_eq!(self.packets(), packets, "{:?}", captured(xsks));
     }
 }
 
@@ -94,10 +100,9 @@ fn every_packet_is_handed_over_or_counted(lab: &Lab, mode: ModeWish) {
     for number in 0..10_000 {
         sender.send(&frame(number));
         if number % 50 == 49 {
-            seen.drain(&mut xsks);
+            seen.until(&mut xsks, u64::from(number) + 1);
         }
     }
-    assert_eq!(seen.packets(), 10_000);
     assert!((0..10_000).all(|number| seen.numbers.get(&number) == Some(&1)));
     let all = captured(&mut xsks);
     assert_eq!((all.offered_packets, all.lost_packets()), (10_000, 0));
@@ -107,21 +112,21 @@ fn every_packet_is_handed_over_or_counted(lab: &Lab, mode: ModeWish) {
     }
 
     (0..10_000).for_each(|number| sender.send(&frame(number)));
-    let waiting = captured(&mut xsks);
-    assert!(waiting.offered_packets > 10_000 && waiting.lost_packets() > 0);
-    seen.drain(&mut xsks);
+    // An interface under pressure receives later, on another thread.
+    let arrived = 20_000 - lab.far_counter("tx_dropped");
+    let waiting = (0..1_000_000).map(|_| captured(&mut xsks)).find(|all| all.offered_packets == arrived).unwrap();
+    assert!(waiting.lost_packets() > 0);
+    seen.until(&mut xsks, arrived - waiting.lost_packets());
     let all = captured(&mut xsks);
     println!("in all: {all:?}");
-    assert_eq!(all.offered_packets, seen.packets() + all.lost_packets());
     assert_eq!(all, waiting, "what waits is offered already");
-    assert_eq!(20_000, seen.packets() + all.lost_packets() + lab.far_counter("tx_dropped"));
+    assert_eq!(all.offered_packets, seen.packets() + all.lost_packets());
     assert!(xsks.iter().all(|xsk| xsk.starvations() == 0));
 
     // All frames are back.
     (0..200).for_each(|number| sender.send(&frame(number)));
     let before = seen.packets();
-    seen.drain(&mut xsks);
-    assert_eq!(seen.packets(), before + 200);
+    seen.until(&mut xsks, before + 200);
 }
 
 #[test]
@@ -196,14 +201,16 @@ fn what_is_larger_than_a_frame_is_lost_and_counted() {
             for size in [60, largest, largest + 1, largest + 1000, 60] {
                 sender.send(&vec![0xee; size]);
             }
-            while xsks[0]
-                .poll(&mut |batch| {
+            for _ in 0..1000 {
+                let look = &mut |batch: &[weir_flow::Packet<'_>]| {
                     seen += batch.len();
                     octets += batch.iter().map(|packet| packet.data.len()).sum::<usize>();
-                })
-                .unwrap()
-                == SourceState::More
-            {}
+                };
+                xsks[0].poll(look).unwrap();
+                if seen == 3 {
+                    break;
+                }
+            }
             let all = captured(&mut xsks);
             assert_eq!((seen, octets), (3, largest + 120), "{all:?}");
             assert_eq!((all.offered_packets, all.lost_packets(), all.lost_xdp_dropped), (5, 2, 2));
@@ -220,7 +227,12 @@ fn vlan_tags_are_in_the_packet() {
             let mut xsk = weir_xdp::open(&lab.interface, &config(mode)).unwrap().remove(0);
             Sender::new(lab).send(&tagged);
             let mut seen = Vec::new();
-            while xsk.poll(&mut |batch| seen.extend_from_slice(batch[0].data)).unwrap() == SourceState::More {}
+            for _ in 0..1000 {
+                xsk.poll(&mut |batch| seen.extend_from_slice(batch[0].data)).unwrap();
+                if !seen.is_empty() {
+                    break;
+                }
+            }
             assert_eq!(seen, tagged, "{mode:?}");
         }
     });
@@ -268,8 +280,7 @@ fn nothing_is_left_of_a_process_that_was_killed() {
             let mut xsks = weir_xdp::open(&lab.interface, &config(ModeWish::Native)).unwrap();
             let (sender, mut seen) = (Sender::new(lab), Seen::default());
             (0..100).for_each(|number| sender.send(&frame(number)));
-            seen.drain(&mut xsks);
-            assert_eq!(seen.packets(), 100);
+            seen.until(&mut xsks, 100);
         }
     });
 }
@@ -337,10 +348,9 @@ fn an_interface_that_goes_down_goes_on_when_it_is_up() {
             let (sender, mut seen) = (Sender::new(lab), Seen::default());
             for round in 1..=3 {
                 (0..100).for_each(|number| sender.send(&frame(number)));
-                seen.drain(&mut xsks);
-                assert_eq!(seen.packets(), round * 100);
+                seen.until(&mut xsks, round * 100);
                 lab.must(&format!("-n {} link set {} down", lab.near, lab.interface));
-                seen.drain(&mut xsks);
+                assert_eq!(seen.poll(&mut xsks[0]), SourceState::Idle);
                 lab.must(&format!("-n {} link set {} up", lab.near, lab.interface));
                 assert_eq!((xsks[0].interruption(), xsks[0].interruptions()), (None, 0));
             }
