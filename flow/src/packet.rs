@@ -153,6 +153,16 @@ pub trait PacketSource {
         true
     }
 
+    /// Whether the interface of a live source is down or away, as far as is known.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
+
+    /// Times that the interface of a live source went down or away, since it was opened.
+    fn interruptions(&self) -> u64 {
+        0
+    }
+
     /// What the layers below did with the packets of a live source, since it was opened.
     fn captured(&mut self) -> Captured {
         Captured::default()

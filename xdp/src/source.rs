@@ -316,6 +316,14 @@ impl PacketSource for Xsk {
         Ok(SourceState::More)
     }
 
+    fn is_interrupted(&self) -> bool {
+        self.interruption().is_some()
+    }
+
+    fn interruptions(&self) -> u64 {
+        self.interruptions
+    }
+
     fn captured(&mut self) -> Captured {
         let waiting = match &self.socket {
             Socket::Bound(socket) => u64::from(socket.waiting()),

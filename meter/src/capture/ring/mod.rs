@@ -441,6 +441,14 @@ impl PacketSource for Ring {
         Ok(SourceState::More)
     }
 
+    fn is_interrupted(&self) -> bool {
+        self.link != Link::Up
+    }
+
+    fn interruptions(&self) -> u64 {
+        self.counters.link_lost
+    }
+
     fn captured(&mut self) -> Captured {
         self.count();
         self.captured
