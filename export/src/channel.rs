@@ -6,11 +6,17 @@
 //! brings what it has under construction. So there is always some left to take. The buffer given back last is used first:
 //! it is the one that the processor's cache still holds, and those beyond the need are never touched.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use weir_ipfix::message::Buffer;
 
-use crate::queue::{BATCH, Queue, Refused, WhenFull};
+use crate::{
+    queue::{BATCH, Queue, Refused, WhenFull},
+    sender::SendCounters,
+};
 
 /// Octets of JSON lines that travel together; the last of them ends beyond.
 pub const LINES: usize = 64 * 1024;
@@ -119,6 +125,10 @@ pub struct Channel {
     /// What travels here.
     pub load: Load,
     spare: Mutex<Vec<Message>>,
+    /// What the sender did so far.
+    progress: Mutex<SendCounters>,
+    /// Whether the sender shall open its destination again.
+    reopen: AtomicBool,
 }
 
 impl Channel {
@@ -127,7 +137,13 @@ impl Channel {
         // Room for what workers bring, without an allocation later; few have more of them.
         let mut spare = Vec::with_capacity(messages + BATCH + WORKERS);
         spare.extend(std::iter::repeat_with(|| load.empty()).take(messages + BATCH));
-        Self { queue: Queue::new(messages), load, spare: Mutex::new(spare) }
+        Self {
+            queue: Queue::new(messages),
+            load,
+            spare: Mutex::new(spare),
+            progress: Mutex::default(),
+            reopen: AtomicBool::new(false),
+        }
     }
 
     /// Octets of memory that messages of a channel take at most, if so many may wait and so many workers write.
@@ -158,6 +174,27 @@ impl Channel {
             Message::Lines { text, .. } => text.capacity() <= MAX_LINES,
         };
         self.spare().extend(messages.filter(is_usual));
+    }
+
+    /// Has the sender open its destination again, when it has sent what it is at.
+    pub fn ask_to_reopen(&self) {
+        self.reopen.store(true, Ordering::SeqCst);
+        self.queue.nudge();
+    }
+
+    /// Whether it was asked to, since the last time.
+    pub fn is_to_reopen(&self) -> bool {
+        self.reopen.swap(false, Ordering::SeqCst)
+    }
+
+    /// Publishes what the sender did so far.
+    pub fn publish(&self, counters: SendCounters) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = counters;
+    }
+
+    /// What was published last.
+    pub fn progress(&self) -> SendCounters {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Message>> {

@@ -37,6 +37,14 @@ pub struct Destination {
     pub transport: Transport,
 }
 
+impl Destination {
+    /// Whether it is standard output, of which a reader may have had enough.
+    #[must_use]
+    pub const fn is_stdout(&self) -> bool {
+        matches!(self.transport, Transport::Stdout)
+    }
+}
+
 /// Why a destination cannot be understood.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]

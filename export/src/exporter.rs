@@ -5,6 +5,7 @@ use std::{
     io,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use weir_ipfix::{
@@ -117,6 +118,10 @@ pub struct Exporter {
     templates: Arc<Templates>,
     when_full: WhenFull,
     running: Vec<Running>,
+    /// Destinations that new sinks do not have any more.
+    retired: Vec<Running>,
+    /// What was done for those of them that have ended.
+    former: SendCounters,
 }
 
 #[derive(Debug)]
@@ -126,6 +131,68 @@ struct Running {
     thread: JoinHandle<(Sender, io::Result<()>)>,
 }
 
+/// Destinations that are open, without their threads: for a process that confines itself in between.
+#[derive(Debug)]
+pub struct Opened {
+    exporter: Exporter,
+    senders: Vec<Waiting>,
+}
+
+/// A destination without its thread.
+#[derive(Debug)]
+struct Waiting {
+    destination: Destination,
+    channel: Arc<Channel>,
+    sender: Sender,
+}
+
+impl Waiting {
+    fn open(
+        config: &ExporterConfig,
+        destination: &Destination,
+        templates: &Arc<Templates>,
+    ) -> Result<Self, StartError> {
+        let failed = |error| StartError { destination: destination.clone(), error };
+        let load = config.load(destination);
+        let max_message = if let Load::Ipfix(octets) = load { octets } else { LINES };
+        let transport = destination.transport.clone();
+        let sender = Sender::open(transport, templates.clone(), max_message, config.domain).map_err(failed)?;
+        // Who must not wait has time: files are none.
+        let sender = sender.patient(config.when_full == WhenFull::Drop);
+        let channel = Arc::new(Channel::new(load, config.messages(load)));
+        Ok(Self { destination: destination.clone(), channel, sender })
+    }
+
+    fn start(self) -> Result<Running, StartError> {
+        let Self { destination, channel, mut sender } = self;
+        let receiver = channel.clone();
+        let work = move || {
+            let result = sender.run(&receiver);
+            (sender, result)
+        };
+        match thread::Builder::new().name("export".into()).spawn(work) {
+            Ok(thread) => Ok(Running { destination, channel, thread }),
+            Err(error) => Err(StartError { destination, error }),
+        }
+    }
+}
+
+impl Opened {
+    /// Starts a thread for each destination.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no thread.
+    pub fn start(self) -> Result<Exporter, StartError> {
+        // Dropped on an error, it ends the threads that were started.
+        let Self { mut exporter, senders } = self;
+        for sender in senders {
+            exporter.running.push(sender.start()?);
+        }
+        Ok(exporter)
+    }
+}
+
 impl Exporter {
     /// Opens all destinations and starts a thread for each.
     ///
@@ -133,27 +200,26 @@ impl Exporter {
     ///
     /// If one of them cannot be opened; those opened before are closed again.
     pub fn start(config: &ExporterConfig) -> Result<Self, StartError> {
+        Self::open(config)?.start()
+    }
+
+    /// Opens all destinations.
+    ///
+    /// # Errors
+    ///
+    /// If one of them cannot be opened; those opened before are closed again.
+    pub fn open(config: &ExporterConfig) -> Result<Opened, StartError> {
         let templates = Arc::new(Templates::new(config.enterprise));
-        // Dropped on an error, it ends the threads that were started.
-        let mut exporter = Self { templates: templates.clone(), when_full: config.when_full, running: Vec::new() };
-        for destination in &config.destinations {
-            let failed = |error| StartError { destination: destination.clone(), error };
-            let transport = destination.transport.clone();
-            let load = config.load(destination);
-            let max_message = if let Load::Ipfix(octets) = load { octets } else { LINES };
-            let mut sender = Sender::open(transport, templates.clone(), max_message, config.domain).map_err(failed)?;
-            let channel = Arc::new(Channel::new(load, config.messages(load)));
-            let receiver = channel.clone();
-            let thread = thread::Builder::new()
-                .name("export".into())
-                .spawn(move || {
-                    let result = sender.run(&receiver);
-                    (sender, result)
-                })
-                .map_err(failed)?;
-            exporter.running.push(Running { destination: destination.clone(), channel, thread });
-        }
-        Ok(exporter)
+        let open = |destination| Waiting::open(config, destination, &templates);
+        let senders = config.destinations.iter().map(open).collect::<Result<_, _>>()?;
+        let exporter = Self {
+            templates,
+            when_full: config.when_full,
+            running: Vec::new(),
+            retired: Vec::new(),
+            former: SendCounters::default(),
+        };
+        Ok(Opened { exporter, senders })
     }
 
     /// A sink for one worker.
@@ -162,31 +228,98 @@ impl Exporter {
         ExportSink::new(self.templates.clone(), self.running.iter().map(|r| &r.channel), self.when_full)
     }
 
+    /// What was done for each destination so far, and whether it has ended early.
+    #[must_use]
+    pub fn progress(&self) -> Vec<(Destination, SendCounters, bool)> {
+        let of = |r: &Running| (r.destination.clone(), r.channel.progress(), r.thread.is_finished());
+        self.running.iter().chain(&self.retired).map(of).collect()
+    }
+
+    /// What was done for destinations that have ended since others took their place.
+    #[must_use]
+    pub const fn former(&self) -> SendCounters {
+        self.former
+    }
+
+    /// Changes destinations to those of `config`, of which nothing else counts. Those that stay are opened again: connections
+    /// are made anew, and files that were moved away. Those that have failed are tried again.
+    ///
+    /// From now on [`Self::sink`] makes sinks for these. When all sinks that were made before are finished, call
+    /// [`Self::end_retired`].
+    ///
+    /// # Errors
+    ///
+    /// If a new one cannot be opened; then everything stays as it is.
+    pub fn change(&mut self, config: &ExporterConfig) -> Result<(), StartError> {
+        let is_open = |r: &Running| !r.thread.is_finished() && config.destinations.contains(&r.destination);
+        let is_new =
+            |destination: &&Destination| !self.running.iter().any(|r| is_open(r) && r.destination == **destination);
+        let new = config.destinations.iter().filter(is_new);
+        let new: Vec<_> =
+            new.map(|destination| Waiting::open(config, destination, &self.templates)).collect::<Result<_, _>>()?;
+        let new: Vec<_> = new.into_iter().map(Waiting::start).collect::<Result<_, _>>()?;
+        let (staying, leaving): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running).into_iter().partition(is_open);
+        staying.iter().for_each(|r| r.channel.ask_to_reopen());
+        self.retired.extend(leaving);
+        self.running = staying;
+        self.running.extend(new);
+        Ok(())
+    }
+
+    /// Ends destinations that no sink has any more: what waits for them is sent, until the deadline at most.
+    pub fn end_retired(&mut self, deadline: Instant) -> Vec<DestinationReport> {
+        self.retired.iter().for_each(|r| r.channel.queue.close());
+        let reports: Vec<_> =
+            std::mem::take(&mut self.retired).into_iter().map(|running| running.finish_by(Some(deadline))).collect();
+        reports.iter().for_each(|report| self.former.add(&report.counters));
+        reports
+    }
+
+    /// Gives up: nothing more is taken, and nobody waits for room.
+    pub fn close(&self) {
+        self.running.iter().chain(&self.retired).for_each(|r| r.channel.queue.close());
+    }
+
     /// Ends: hands over what the sinks still hold, waits until all is sent or given up.
     #[must_use]
-    pub fn finish(mut self, sinks: Vec<ExportSink>) -> (SinkCounters, Vec<DestinationReport>) {
+    pub fn finish(self, sinks: Vec<ExportSink>) -> (SinkCounters, Vec<DestinationReport>) {
         let mut counters = SinkCounters::default();
         for sink in sinks {
             counters.add(&sink.finish());
         }
-        self.running.iter().for_each(|r| r.channel.queue.close());
-        let reports = std::mem::take(&mut self.running).into_iter().map(|running| {
-            let (mut sender, result) = running.thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause));
-            // A worker may have pushed while the sender gave up.
-            sender.give_up(&running.channel);
-            DestinationReport {
-                destination: running.destination,
-                counters: sender.counters,
-                error: result.err(),
-                refusal: sender.refusal,
+        (counters, self.finish_by(None))
+    }
+
+    /// Ends without sinks: waits until all is sent or given up, until then at most, if there is such a time. What a
+    /// destination has not taken by then is not waited for; its report says so.
+    #[must_use]
+    pub fn finish_by(mut self, deadline: Option<Instant>) -> Vec<DestinationReport> {
+        self.close();
+        let running = std::mem::take(&mut self.running).into_iter().chain(std::mem::take(&mut self.retired));
+        running.map(|running| running.finish_by(deadline)).collect()
+    }
+}
+
+impl Running {
+    fn finish_by(self, deadline: Option<Instant>) -> DestinationReport {
+        let Self { destination, channel, thread } = self;
+        while let Some(deadline) = deadline.filter(|_| !thread.is_finished()) {
+            if Instant::now() >= deadline {
+                let error = io::Error::new(io::ErrorKind::TimedOut, "it took too long to take the rest");
+                let counters = channel.progress();
+                return DestinationReport { destination, counters, error: Some(error), refusal: None };
             }
-        });
-        (counters, reports.collect())
+            thread::sleep(Duration::from_millis(5));
+        }
+        let (mut sender, result) = thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause));
+        // A worker may have pushed while the sender gave up.
+        sender.give_up(&channel);
+        DestinationReport { destination, counters: sender.counters, error: result.err(), refusal: sender.refusal }
     }
 }
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        self.running.iter().for_each(|r| r.channel.queue.close());
+        self.close();
     }
 }

@@ -24,7 +24,7 @@ mod sender;
 mod sink;
 
 pub use destination::{Destination, DestinationError, Format, Transport};
-pub use exporter::{DestinationReport, Exporter, ExporterConfig, MIN_QUEUE, StartError};
+pub use exporter::{DestinationReport, Exporter, ExporterConfig, MIN_QUEUE, Opened, StartError};
 pub use queue::WhenFull;
 pub use sender::{SendCounters, TEMPLATE_REFRESH};
 pub use sink::{ExportSink, SinkCounters};

@@ -34,6 +34,8 @@ pub enum WhenFull {
 pub struct Queue<T> {
     items: ArrayQueue<T>,
     closed: AtomicBool,
+    /// Whether the receiver shall look up though there may be nothing.
+    nudged: AtomicBool,
     /// How many items the sleeping receiver waits for; [`NOBODY`] if it does not sleep.
     wanted: AtomicUsize,
     /// Workers that wait for room.
@@ -57,6 +59,7 @@ impl<T> Queue<T> {
         Self {
             items: ArrayQueue::new(capacity.max(1)),
             closed: AtomicBool::new(false),
+            nudged: AtomicBool::new(false),
             wanted: AtomicUsize::new(NOBODY),
             waiting: AtomicUsize::new(0),
             lock: Mutex::new(()),
@@ -89,7 +92,7 @@ impl<T> Queue<T> {
     }
 
     /// Moves the oldest items to the end of `batch`, up to [`BATCH`] of them; waits until some are there. None if none came
-    /// within `patience`, or if the queue is closed and empty.
+    /// within `patience` or before a nudge, or if the queue is closed and empty.
     pub fn pop_batch(&self, batch: &mut Vec<T>, patience: Duration) {
         let full = BATCH.min(self.items.capacity().div_ceil(2));
         // Who was busy may soon be again: first for a batch, then for anything.
@@ -97,12 +100,20 @@ impl<T> Queue<T> {
         if self.items.is_empty() {
             self.wait_for_items(1, patience);
         }
+        self.nudged.store(false, Ordering::SeqCst);
         batch.extend(std::iter::from_fn(|| self.items.pop()).take(BATCH));
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::SeqCst) > 0 {
             let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
             self.drained.notify_all();
         }
+    }
+
+    /// Has the receiver look up.
+    pub fn nudge(&self) {
+        self.nudged.store(true, Ordering::SeqCst);
+        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.filled.notify_all();
     }
 
     /// Nothing more may be pushed; what is there can still be taken.
@@ -113,6 +124,12 @@ impl<T> Queue<T> {
         self.drained.notify_all();
     }
 
+    /// Whether nothing more may be pushed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// Whether the queue is closed and empty.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -120,7 +137,10 @@ impl<T> Queue<T> {
     }
 
     fn wait_for_items(&self, wanted: usize, patience: Duration) {
-        let is_enough = || self.items.len() >= wanted || self.closed.load(Ordering::SeqCst);
+        let is_enough = || {
+            let is_called = self.closed.load(Ordering::SeqCst) || self.nudged.load(Ordering::SeqCst);
+            self.items.len() >= wanted || is_called
+        };
         if is_enough() {
             return;
         }

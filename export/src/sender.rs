@@ -5,6 +5,8 @@ use std::{
     fs::File,
     io::{self, IoSlice, Write},
     net::{TcpStream, UdpSocket},
+    os::unix::fs::MetadataExt,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -26,6 +28,10 @@ pub const TEMPLATE_REFRESH: Duration = Duration::from_secs(60);
 const RECONNECTS: u32 = 5;
 /// Waiting time before the first of them; it doubles.
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// Longest waiting time between attempts.
+const MAX_BACK_OFF: Duration = Duration::from_secs(10);
+/// How often who waits looks whether the destination is given up.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a TCP destination may take to answer.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long one write to a TCP destination may stand still.
@@ -46,7 +52,7 @@ weir_flow::counters! {
         pub records_not_sent,
         #[doc = "datagrams that the system refused"]
         pub send_errors,
-        #[doc = "times that a connection was made again"]
+        #[doc = "times that a connection was made again, or a file that was moved away"]
         pub reconnects,
     }
 }
@@ -68,6 +74,8 @@ pub(crate) struct Sender {
     templates: Arc<Templates>,
     max_message: usize,
     domain: u32,
+    /// Whether a connection is tried again for as long as there are workers, in place of a few times.
+    is_patient: bool,
     /// Templates announced in this transport session.
     announced: usize,
     announced_at: Instant,
@@ -91,12 +99,18 @@ impl Sender {
             templates,
             max_message,
             domain,
+            is_patient: false,
             announced: 0,
             announced_at: Instant::now(),
             sequence_number: 0,
             counters: SendCounters::default(),
             refusal: None,
         })
+    }
+
+    /// The same, and tries again for as long as there are workers.
+    pub fn patient(self, is_patient: bool) -> Self {
+        Self { is_patient, ..self }
     }
 
     /// Sends until the queue is closed and empty. An error that cannot be mended ends it: the queue is closed, what is
@@ -106,7 +120,11 @@ impl Sender {
         let mut batch = Vec::with_capacity(BATCH);
         while result.is_ok() && !channel.queue.is_finished() {
             channel.queue.pop_batch(&mut batch, TEMPLATE_REFRESH);
-            result = self.deliver(&mut batch);
+            if channel.is_to_reopen() {
+                result = self.reopen();
+            }
+            result = result.and_then(|()| self.deliver(&mut batch, channel));
+            channel.publish(self.counters);
             channel.recycle(batch.drain(..));
         }
         result = result.and_then(|()| self.flush());
@@ -123,9 +141,10 @@ impl Sender {
             self.not_sent(&batch);
             batch.clear();
         }
+        channel.publish(self.counters);
     }
 
-    fn deliver(&mut self, batch: &mut [Message]) -> io::Result<()> {
+    fn deliver(&mut self, batch: &mut [Message], channel: &Channel) -> io::Result<()> {
         if matches!(self.way, Way::Udp(_)) {
             batch.iter_mut().for_each(|message| self.send_datagram(message));
             return Ok(());
@@ -141,7 +160,7 @@ impl Sender {
             // A connection that takes nothing though it is new will not take it next time.
             let is_hopeless = is_new_session && written == 0;
             let mended = match self.way {
-                Way::Tcp(_) if !is_hopeless => self.reconnect(error),
+                Way::Tcp(_) if !is_hopeless || self.is_patient => self.reconnect(error, channel),
                 _ => Err(error),
             };
             if mended.is_err() {
@@ -267,11 +286,35 @@ impl Sender {
         }
     }
 
+    /// Opens the destination again, in a new transport session: a connection to what its name means now, a file that was
+    /// moved away. If that fails, it goes on with what it has.
+    fn reopen(&mut self) -> io::Result<()> {
+        let is_wanted = match (&self.way, &self.transport) {
+            (Way::File(file), Transport::File(path)) => was_moved(file, path),
+            (Way::Stdout, _) => false,
+            _ => true,
+        };
+        if !is_wanted {
+            return Ok(());
+        }
+        if let Ok(way) = connect(&self.transport) {
+            self.flush()?;
+            self.way = way;
+            self.announced = 0;
+            self.sequence_number = 0;
+            self.counters.reconnects += 1;
+        }
+        Ok(())
+    }
+
     /// Makes the connection again; a new transport session starts from the first template and from number zero.
-    fn reconnect(&mut self, first_error: io::Error) -> io::Result<()> {
+    fn reconnect(&mut self, first_error: io::Error, channel: &Channel) -> io::Result<()> {
         let mut error = first_error;
-        for attempt in 0..RECONNECTS {
-            std::thread::sleep(BACK_OFF * 2_u32.pow(attempt));
+        let mut pause = BACK_OFF;
+        let mut attempts = 0;
+        while attempts < RECONNECTS && !(self.is_patient && channel.queue.is_closed()) {
+            self.pause(pause, channel);
+            pause = MAX_BACK_OFF.min(pause * 2);
             match connect(&self.transport) {
                 Ok(way) => {
                     self.way = way;
@@ -282,8 +325,21 @@ impl Sender {
                 }
                 Err(again) => error = again,
             }
+            attempts += u32::from(!self.is_patient);
         }
         Err(error)
+    }
+
+    /// Waits; a patient one no longer than its destination is wanted.
+    fn pause(&self, time: Duration, channel: &Channel) {
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.is_patient && channel.queue.is_closed() {
+                return;
+            }
+            std::thread::sleep(left.min(LOOK));
+        }
     }
 }
 
@@ -296,6 +352,15 @@ impl Way {
             Self::Tcp(stream) => write_all(stream, slices),
             Self::Udp(_) => (0, Err(io::ErrorKind::Unsupported.into())),
         }
+    }
+}
+
+/// Whether a path does not name an open file any more.
+fn was_moved(file: &File, path: &Path) -> bool {
+    let Ok(open) = file.metadata() else { return false };
+    match std::fs::metadata(path) {
+        Ok(there) => (open.dev(), open.ino()) != (there.dev(), there.ino()),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 

@@ -104,6 +104,17 @@ impl ExportSink {
         }
     }
 
+    /// What was done so far.
+    #[must_use]
+    pub const fn counters(&self) -> SinkCounters {
+        self.common.counters
+    }
+
+    /// From now on a full queue is waited for, as long as its destination is not given up.
+    pub const fn wait_when_full(&mut self) {
+        self.common.when_full = WhenFull::Wait;
+    }
+
     /// Hands over the rest and gives the counters.
     #[must_use]
     pub fn finish(mut self) -> SinkCounters {

@@ -8,7 +8,7 @@ use std::{
     io::Read,
     net::{IpAddr, TcpListener, UdpSocket},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use weir_export::{Destination, DestinationReport, Exporter, ExporterConfig, SinkCounters, WhenFull};
@@ -205,4 +205,86 @@ fn a_live_run_drops_what_its_queue_does_not_hold() {
     session.messages(&collector.join().unwrap());
     assert_eq!(session.records.len() as u64, counters.records_queued);
     assert_eq!(session.records[..100], all(100));
+}
+
+#[test]
+fn destinations_change_while_records_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let first = to(&[format!("json:{}", path("a")), format!("file:{}", path("stays"))]);
+    let second = to(&[format!("json:{}", path("b")), format!("file:{}", path("stays"))]);
+    let mut exporter = Exporter::start(&first).unwrap();
+    let dns = dns(10);
+    let mut sink = exporter.sink();
+    (0..100).for_each(|n| sink.record(&record(n, &dns)));
+    exporter.change(&second).unwrap();
+    // The former sink is still used for a while.
+    (100..150).for_each(|n| sink.record(&record(n, &dns)));
+    let mut next = exporter.sink();
+    let mut counters = sink.finish();
+    let reports = exporter.end_retired(Instant::now() + Duration::from_secs(60));
+    assert_eq!(reports.len(), 1);
+    assert_eq!((reports[0].counters.records_sent, exporter.former().records_sent), (150, 150));
+    (150..200).for_each(|n| next.record(&record(n, &dns)));
+    // What cannot be opened changes nothing.
+    assert!(exporter.change(&to(&["json:/no such folder/x".to_owned()])).is_err());
+    counters.add(&next.finish());
+    let reports = exporter.finish_by(None);
+    let sent: u64 = reports.iter().map(|report| report.counters.records_sent).sum();
+    assert_eq!(counters.records_queued, 400);
+    assert_eq!(sent + 150, 400);
+    let lines = |name: &str| fs::read_to_string(path(name)).unwrap().lines().count();
+    assert_eq!((lines("a"), lines("b")), (150, 50));
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let config = to(&[format!("file:{}", path("now").display())]);
+    let mut exporter = Exporter::start(&config).unwrap();
+    let dns = dns(10);
+    let mut sink = exporter.sink();
+    (0..10).for_each(|n| sink.record(&record(n, &dns)));
+    let _ = sink.finish();
+    // It is where it was: it goes on.
+    exporter.change(&config).unwrap();
+    while exporter.progress()[0].1.records_sent < 10 {
+        thread::yield_now();
+    }
+    fs::rename(path("now"), path("before")).unwrap();
+    exporter.change(&config).unwrap();
+    while !path("now").exists() {
+        thread::yield_now();
+    }
+    let mut sink = exporter.sink();
+    (10..15).for_each(|n| sink.record(&record(n, &dns)));
+    let (_, reports) = exporter.finish(vec![sink]);
+    assert_eq!((reports[0].counters.records_sent, reports[0].counters.reconnects), (15, 1));
+    // Each is a session of its own, with its templates.
+    for (name, records) in [("before", 10), ("now", 5)] {
+        let octets = fs::read(path(name)).unwrap();
+        let mut session = Session::default();
+        session.messages(&octets);
+        assert_eq!(session.records.len(), records, "{name}");
+    }
+}
+
+#[test]
+fn who_takes_nothing_is_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let destination = format!("json:tcp://{}", listener.local_addr().unwrap());
+    let config = ExporterConfig { when_full: WhenFull::Drop, ..to(&[destination]) };
+    let exporter = Exporter::start(&config).unwrap();
+    let mut sink = exporter.sink();
+    let dns = dns(100);
+    // More than the system keeps for a connection.
+    while sink.counters().records_dropped_queue == 0 {
+        (0..100).for_each(|n| sink.record(&record(n, &dns)));
+    }
+    let counters = sink.finish();
+    let reports = exporter.finish_by(Some(Instant::now()));
+    assert_eq!(reports[0].error.as_ref().unwrap().kind(), std::io::ErrorKind::TimedOut);
+    assert!(reports[0].counters.records_sent < counters.records_queued);
+    drop(listener);
 }
