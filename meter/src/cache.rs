@@ -192,6 +192,16 @@ impl FlowCache {
         })
     }
 
+    /// Takes timeouts, `max_transactions` and `uniflow` of a configuration. A shorter timeout holds for a flow once it has a
+    /// packet, or was to be looked at.
+    pub fn adopt(&mut self, config: &MeterConfig) {
+        let MeterConfig { idle_timeout, active_timeout, max_transactions, uniflow, .. } = *config;
+        self.config = MeterConfig { idle_timeout, active_timeout, max_transactions, uniflow, ..self.config };
+        self.idle = nanos(idle_timeout).max(1);
+        self.active = nanos(active_timeout).max(1);
+        self.active_units = nanos(active_timeout) >> 32;
+    }
+
     /// Number of flows in the cache.
     #[must_use]
     pub fn flows(&self) -> usize {

@@ -109,6 +109,11 @@ impl<S: RecordSink> Worker<S> {
         self.cache.flows()
     }
 
+    /// Takes timeouts, `max_transactions` and `uniflow` of a configuration, for flows that are there as well. The rest stays.
+    pub fn adopt(&mut self, config: &MeterConfig) {
+        self.cache.adopt(config);
+    }
+
     /// The sink.
     pub fn sink_mut(&mut self) -> &mut S {
         &mut self.sink

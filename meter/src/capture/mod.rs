@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Hot path.
 //!
-//! Where packets come from: capture files, and interfaces ([`ring`], on Linux).
+//! Where packets come from: capture files, and interfaces ([`open_pcap`]; [`ring`], on Linux).
 //!
 //! [`open`] reads
 //!
@@ -31,10 +31,14 @@ mod records;
 pub mod ring;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod window;
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 use thiserror::Error;
@@ -73,6 +77,57 @@ pub enum OpenError {
         /// What it begins with, or what libpcap said of it.
         reason: String,
     },
+    /// An interface cannot be captured.
+    #[error("cannot capture on {interface}: {reason}")]
+    Interface {
+        /// Its name as given.
+        interface: String,
+        /// What stands in the way.
+        reason: String,
+    },
+}
+
+/// Longest time that libpcap is waited for.
+#[cfg(feature = "libpcap")]
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How an interface is captured through libpcap.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PcapSettings {
+    /// Octets of each packet that are captured at most.
+    pub snap_octets: u32,
+    /// Whether packets for others are captured too.
+    pub promiscuous: bool,
+    /// Which packets are captured, in the language of tcpdump; `None` for all.
+    pub filter: Option<String>,
+    /// Octets in which packets wait.
+    pub buffer_octets: usize,
+}
+
+/// Opens an interface through libpcap.
+///
+/// # Errors
+///
+/// When there is no such interface, this process may not capture, or this build has no libpcap.
+#[cfg(feature = "libpcap")]
+pub fn open_pcap(interface: &str, settings: &PcapSettings) -> Result<Box<dyn PacketSource + Send>, OpenError> {
+    libpcap::open_live(interface, settings)
+}
+
+/// This build has no libpcap.
+///
+/// # Errors
+///
+/// Always.
+#[cfg(not(feature = "libpcap"))]
+pub fn open_pcap(interface: &str, _settings: &PcapSettings) -> Result<Box<dyn PacketSource + Send>, OpenError> {
+    Err(OpenError::Interface { interface: interface.to_owned(), reason: "built without libpcap".to_owned() })
+}
+
+/// The system's number of an interface.
+#[cfg(feature = "libpcap")]
+fn interface_index(name: &str) -> Option<u32> {
+    std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok()?.trim().parse().ok()
 }
 
 /// Opens a capture file; `-` is standard input.
@@ -83,16 +138,53 @@ pub enum OpenError {
 ///
 /// When the file cannot be opened, or does not begin like a capture. A file that is damaged behind its header opens.
 pub fn open(path: &str) -> Result<Box<dyn PacketSource + Send>, OpenError> {
+    open_until(path, Arc::new(|| false))
+}
+
+/// The same; where reading may have to wait (standard input, a pipe), there is nothing more once `is_over`, which is asked a
+/// few times a second.
+///
+/// # Errors
+///
+/// As of [`open`].
+pub fn open_until(path: &str, is_over: IsOver) -> Result<Box<dyn PacketSource + Send>, OpenError> {
     let io_error = |source| OpenError::Io { path: path.to_owned(), source };
-    if path == "-" {
-        return open_stream(path, Box::new(io::stdin()), None);
-    }
-    let file = File::open(path).map_err(io_error)?;
+    let file = match path {
+        // The standard library's buffer would hide what waits in it.
+        "-" => File::from(io::stdin().as_fd().try_clone_to_owned().map_err(io_error)?),
+        _ => File::open(path).map_err(io_error)?,
+    };
     let kind = file.metadata().map_err(io_error)?.file_type();
     if kind.is_dir() {
         return Err(io_error(io::ErrorKind::IsADirectory.into()));
     }
-    open_stream(path, Box::new(file), kind.is_file().then_some(path))
+    if path != "-" && kind.is_file() {
+        return open_stream(path, Box::new(file), Some(path));
+    }
+    open_stream(path, Box::new(Stream { file, is_over }), None)
+}
+
+/// Whether reading is to end.
+pub type IsOver = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// How long a stream waits before it asks whether it is over.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What may keep its reader waiting.
+struct Stream {
+    file: File,
+    is_over: IsOver,
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while !(self.is_over)() {
+            if wait::readable(&self.file, LOOK)? {
+                return self.file.read(buffer);
+            }
+        }
+        Ok(0)
+    }
 }
 
 /// First octets of a gzip file.
