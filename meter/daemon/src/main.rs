@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The program `weir-meter`. It wires the rooms; what they do is theirs.
-#![forbid(unsafe_code)]
 
+mod backends;
+mod board;
+mod cores;
 mod interfaces;
+mod live;
+mod metrics;
+mod nic;
+mod notify;
 mod options;
+mod remedies;
 mod report;
+mod sandbox;
+mod signals;
+mod status;
+mod system;
 mod units;
 
 use std::{
@@ -18,14 +29,18 @@ use weir_export::{Exporter, Transport};
 use weir_flow::{Timestamp, ledger::Ledger};
 use weir_metering::{capture, meter};
 
-use options::{Options, Settings};
+use options::{Command, Options, Settings, StatusOptions};
 use report::Report;
+use signals::{Interrupted, Interruptible};
 
 /// Exit status for wrong usage.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if let Some(Command::Status(asked)) = &options.command {
+        return ask_for_status(asked);
+    }
     let (check, dump) = (options.check, options.dump_config);
     if options.list_parsers {
         return answer(&list_parsers());
@@ -33,6 +48,7 @@ fn main() -> ExitCode {
     if options.list_interfaces {
         return answer(&interfaces::list());
     }
+    let given = options.clone();
     let settings = match Settings::new(options) {
         Ok(settings) => settings,
         Err(error) => return fail(&error, USAGE),
@@ -43,13 +59,15 @@ fn main() -> ExitCode {
     if check {
         return ExitCode::SUCCESS;
     }
-    if settings.read.is_empty() {
-        return fail(&anyhow::anyhow!("nothing to read: give capture files with -r (see --help)"), USAGE);
+    let is_live = !settings.live.interfaces.is_empty();
+    if settings.read.is_empty() && !is_live {
+        let nothing = "nothing to read: give capture files with -r, or interfaces with -i (see --help)";
+        return fail(&anyhow::anyhow!(nothing), USAGE);
     }
     if settings.exporter.destinations.is_empty() {
         return fail(&anyhow::anyhow!("nowhere to send records: give --export json:- or another (see --help)"), USAGE);
     }
-    match run(&settings) {
+    match if is_live { live::run(settings, given) } else { run(&settings) } {
         Ok(status) => status,
         Err(error) => fail(&error, 1),
     }
@@ -58,6 +76,18 @@ fn main() -> ExitCode {
 fn fail(error: &anyhow::Error, status: u8) -> ExitCode {
     eprintln!("weir-meter: {error:#}");
     ExitCode::from(status)
+}
+
+fn ask_for_status(asked: &StatusOptions) -> ExitCode {
+    let word = match asked {
+        StatusOptions { explain: true, .. } => "explain",
+        StatusOptions { json: true, .. } => "json",
+        _ => "status",
+    };
+    match status::ask(asked.socket.as_deref(), word) {
+        Ok(text) => answer(&text),
+        Err(error) => fail(&error, 1),
+    }
 }
 
 fn list_parsers() -> String {
@@ -78,6 +108,7 @@ fn answer(text: &str) -> ExitCode {
 
 /// Meters all files, one after the other, into one exporting process.
 fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let interrupted = Interrupted::new().context("cannot wait for signals")?;
     let exporter = Exporter::start(&settings.exporter)?;
     let mut sinks: Vec<_> = (0..settings.workers.get()).map(|_| exporter.sink()).collect();
     let mut ledger = Ledger::default();
@@ -86,8 +117,8 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let mut failed = false;
     for (index, path) in settings.read.iter().enumerate() {
         // Captures have nothing to do with each other: each begins with an empty cache.
-        let outcome = match capture::open(path) {
-            Ok(mut source) => match meter(&mut *source, &settings.meter, sinks) {
+        let outcome = match capture::open_until(path, interrupted.is_over()) {
+            Ok(source) => match meter(&mut Interruptible::new(source, interrupted.clone()), &settings.meter, sinks) {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     // What was handed over before still goes out.
@@ -112,9 +143,10 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
             (a, b) => a.or(b),
         };
         sinks = outcome.sinks;
-        if index + 1 == settings.read.len() {
+        if index + 1 == settings.read.len() || interrupted.by().is_some() {
             // The system takes it back faster than we could give it, and the process ends with this file.
             std::mem::forget(outcome.held);
+            break;
         }
     }
     let (sink, destinations) = exporter.finish(sinks);
@@ -139,6 +171,10 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     }
     if !settings.quiet && report.files > 0 && !had_enough {
         eprint!("{}", report.text());
+    }
+    if let Some(signal) = interrupted.by() {
+        eprintln!("weir-meter: interrupted: what was read until then was metered");
+        return Ok(ExitCode::from(128 + signal));
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

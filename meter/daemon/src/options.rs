@@ -4,28 +4,39 @@
 //! The file says the same things under the same names; a flag overrides the file. Both are read as they stand
 //! ([`Options`], [`FileOptions`]) and turned once into [`Settings`], which the rest of the program sees.
 
+pub mod live;
+
 use std::{fmt::Write, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
-use weir_export::{Destination, ExporterConfig, Transport};
+use weir_export::{Destination, ExporterConfig, Transport, WhenFull};
 use weir_metering::{KeyFields, MeterConfig, TooLittleMemory, reading_memory};
 
+use self::live::{LiveOptions, LiveSettings};
 use crate::units::{parse_duration, parse_size, show_duration, show_size};
 
 const EXPORT_HELP: &str = "Send records there; may be given several times: udp://HOST[:PORT], tcp://HOST[:PORT], \
     file:PATH, json:PATH, json:-";
 
 /// Meters packets into application-aware flows and exports them as IPFIX.
-#[derive(Debug, Default, Parser)]
+#[derive(Clone, Debug, Default, Parser)]
 #[command(name = "weir-meter", version, max_term_width = 100)]
 #[command(after_help = "Examples:\n  \
     weir-meter -r capture.pcap --export json:-            flows as JSON lines on standard output\n  \
     weir-meter -r capture.pcap --export file:flows.ipfix  an IPFIX file\n  \
-    weir-meter -r capture.pcap --export tcp://station     IPFIX to a collector\n\n\
-    Exit status: 0 done, 1 failed or a capture is damaged, 2 wrong usage.")]
+    weir-meter -r capture.pcap --export tcp://station     IPFIX to a collector\n  \
+    weir-meter -i eth1 --export tcp://station             of an interface, until SIGTERM\n  \
+    weir-meter status                                     what one that runs has done and lost\n\n\
+    Exit status: 0 done, 1 failed or a capture is damaged, 2 wrong usage; 130 and 143 if reading files was\n\
+    ended by SIGINT or SIGTERM.")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    /// What else there is to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Read packets from capture files (pcap, pcapng, gzip-compressed or not); - is standard input
     #[arg(short = 'r', long = "read", value_name = "FILE", num_args = 1..)]
     pub read: Vec<String>,
@@ -67,8 +78,9 @@ pub struct Options {
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     pub key: Option<Vec<String>>,
 
-    /// Workers on each file; records are the same for any number, as long as nothing is full [default: 1]
-    #[arg(long, value_name = "N")]
+    /// Workers on each file, of which records are the same for any number as long as nothing is full [default: 1]; or on
+    /// each interface [default: one for each receive queue, as far as there are cores]
+    #[arg(long, visible_alias = "queues", value_name = "N")]
     pub workers: Option<usize>,
 
     /// Observation domain of the records [default: 1]
@@ -95,7 +107,7 @@ pub struct Options {
     #[arg(short = 'c', long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// No summary on standard error
+    /// No summary and no lines of status on standard error
     #[arg(short = 'q', long)]
     pub quiet: bool,
 
@@ -114,6 +126,33 @@ pub struct Options {
     /// Print the interfaces of this machine and exit
     #[arg(long)]
     pub list_interfaces: bool,
+
+    /// Live capture.
+    #[command(flatten)]
+    pub live: LiveOptions,
+}
+
+/// What else there is to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Asks a weir-meter that captures for its counters
+    Status(StatusOptions),
+}
+
+/// How status is asked for.
+#[derive(Args, Clone, Debug)]
+pub struct StatusOptions {
+    /// Say of each counter what it means, where it comes from, and what helps
+    #[arg(long)]
+    pub explain: bool,
+
+    /// All counters as one JSON object
+    #[arg(long, conflicts_with = "explain")]
+    pub json: bool,
+
+    /// Its socket [default: the only one in /run/weir-meter]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
 }
 
 /// The configuration file.
@@ -137,6 +176,45 @@ struct FileOptions {
     hash_seed: Option<u64>,
     ledger: Option<PathBuf>,
     quiet: Option<bool>,
+    interface: Option<Vec<String>>,
+    capture: Option<String>,
+    filter: Option<String>,
+    snaplen: Option<u32>,
+    no_promiscuous: Option<bool>,
+    fanout: Option<String>,
+    cores: Option<String>,
+    steal: Option<bool>,
+    busy_poll: Option<bool>,
+    status_interval: Option<String>,
+    status_socket: Option<PathBuf>,
+    metrics: Option<String>,
+    user: Option<String>,
+    no_sandbox: Option<bool>,
+}
+
+impl FileOptions {
+    /// What flags and file say of live capture. `flags_read` if flags name files to read: then no interface of the
+    /// configuration is meant.
+    fn live(&mut self, flags: LiveOptions, flags_read: bool) -> LiveOptions {
+        let interfaces = self.interface.take().filter(|_| !flags_read).unwrap_or_default();
+        let is_set = |flag: bool, file: Option<bool>| flag || file.unwrap_or(false);
+        LiveOptions {
+            interface: if flags.interface.is_empty() { interfaces } else { flags.interface },
+            capture: flags.capture.or(self.capture.take()),
+            filter: flags.filter.or(self.filter.take()),
+            snaplen: flags.snaplen.or(self.snaplen),
+            no_promiscuous: is_set(flags.no_promiscuous, self.no_promiscuous),
+            fanout: flags.fanout.or(self.fanout.take()),
+            cores: flags.cores.or(self.cores.take()),
+            steal: is_set(flags.steal, self.steal),
+            busy_poll: is_set(flags.busy_poll, self.busy_poll),
+            status_interval: flags.status_interval.or(self.status_interval.take()),
+            status_socket: flags.status_socket.or(self.status_socket.take()),
+            metrics: flags.metrics.or(self.metrics.take()),
+            user: flags.user.or(self.user.take()),
+            no_sandbox: is_set(flags.no_sandbox, self.no_sandbox),
+        }
+    }
 }
 
 /// Memory that the program takes unless told otherwise, beside some four MiB for itself.
@@ -144,6 +222,14 @@ const DEFAULT_MEMORY: usize = 256 << 20;
 
 /// Most flows that can be asked for: some hundred gigabytes of memory.
 const MAX_FLOWS: usize = 1 << 29;
+
+/// Most workers.
+const MAX_WORKERS: usize = 256;
+
+/// The part of the memory in which packets of interfaces wait, one in so many, and bounds of it for each worker.
+const RING_SHARE: usize = 8;
+const MIN_RING: usize = 1 << 20;
+const MAX_RING: usize = 64 << 20;
 
 /// What to do, checked.
 #[derive(Debug)]
@@ -156,12 +242,16 @@ pub struct Settings {
     pub meter: MeterConfig,
     /// Exporting.
     pub exporter: ExporterConfig,
-    /// Workers on each file.
+    /// Workers on each file, or on all interfaces together.
     pub workers: NonZeroUsize,
     /// Where the ledger goes as JSON.
     pub ledger: Option<PathBuf>,
     /// No summary.
     pub quiet: bool,
+    /// Live capture, if there is an interface.
+    pub live: LiveSettings,
+    /// Configuration file.
+    pub config: Option<PathBuf>,
 }
 
 impl Settings {
@@ -171,7 +261,7 @@ impl Settings {
     ///
     /// If the file cannot be read, or something in it or on the command line makes no sense; the message names it.
     pub fn new(options: Options) -> anyhow::Result<Self> {
-        let file = match &options.config {
+        let mut file = match &options.config {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("cannot read configuration {}", path.display()))?;
@@ -179,6 +269,10 @@ impl Settings {
             }
             None => FileOptions::default(),
         };
+        if let (Some(live), false) = (options.live.given(), options.read.is_empty()) {
+            bail!("{live}: makes no sense with files to read (-r)");
+        }
+        let mut live = LiveSettings::new(file.live(options.live, !options.read.is_empty()))?;
         let default = MeterConfig::default();
         let duration = |name: &str, flag: Option<String>, file: Option<String>, default: Duration| {
             let Some(text) = flag.or(file) else { return Ok(default) };
@@ -220,10 +314,16 @@ impl Settings {
         if let Some(there) = machine_memory().filter(|there| memory > *there) {
             bail!("memory: {} is more than the {} MiB of this machine", show_size(memory), there >> 20);
         }
-        let read = several(options.read, file.read);
-        let workers = options.workers.or(file.workers).unwrap_or(1);
-        let Some(workers) = NonZeroUsize::new(workers).filter(|w| w.get() <= 256) else {
-            bail!("workers: {workers} is not within 1 and 256");
+        let is_live = !live.interfaces.is_empty();
+        // Interfaces on the command line are meant, not files of the configuration.
+        let read = if is_live { Vec::new() } else { several(options.read, file.read) };
+        let asked = options.workers.or(file.workers);
+        if let Some(workers) = asked.filter(|workers| !(1..=MAX_WORKERS).contains(workers)) {
+            bail!("workers: {workers} is not within 1 and {MAX_WORKERS}");
+        }
+        let workers = if is_live { live.share_out(asked)? } else { asked.unwrap_or(1) };
+        let Some(workers) = NonZeroUsize::new(workers).filter(|w| w.get() <= MAX_WORKERS) else {
+            bail!("workers: {workers} on all interfaces together are more than {MAX_WORKERS}");
         };
         if read.iter().filter(|path| *path == "-").count() > 1 {
             bail!("read: standard input can be read once only");
@@ -236,16 +336,35 @@ impl Settings {
             domain: options.observation_domain.or(file.observation_domain).unwrap_or(1),
             enterprise: options.enterprise_number.or(file.enterprise_number).unwrap_or(32473),
             max_datagram: options.max_datagram.or(file.max_datagram).unwrap_or(1400),
+            when_full: if is_live { WhenFull::Drop } else { WhenFull::Wait },
             ..ExporterConfig::default()
         };
         if !(512..=65_507).contains(&exporter.max_datagram) {
             bail!("max-datagram: {} is not within 512 and 65507", exporter.max_datagram);
         }
         distinct_files(&read, &exporter.destinations)?;
-        let meter = share_memory(memory, flows, workers, meter, &exporter)?;
+        live.buffer_octets = (memory / RING_SHARE / workers).clamp(MIN_RING, MAX_RING);
+        let intake = if is_live { workers.get() * live.buffer_octets } else { reading_memory(workers) };
+        let queues = exporter.memory(workers.get());
+        let mut meter = share_memory(memory, flows, workers, meter, queues + intake)?;
+        // Messages are made when there is something to send.
+        meter.heap_octets = Some(meter.app_octets + queues);
         let ledger = options.ledger.or(file.ledger);
         let quiet = options.quiet || file.quiet.unwrap_or(false);
-        Ok(Self { read, memory, meter, exporter, workers, ledger, quiet })
+        Ok(Self { read, memory, meter, exporter, workers, ledger, quiet, live, config: options.config })
+    }
+
+    /// Keys whose values are others in `other`.
+    pub fn changed(&self, other: &Self) -> impl Iterator<Item = String> {
+        let (mine, others) = (self.dump(), other.dump());
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let (mine, others) = (lines(&mine), lines(&others));
+        let only = |a: &[String], b: &[String]| a.iter().filter(|line| !b.contains(line)).cloned().collect::<Vec<_>>();
+        let mut keys: Vec<_> = [only(&mine, &others), only(&others, &mine)].concat();
+        keys.iter_mut().for_each(|line| line.truncate(line.find(" = ").unwrap_or(line.len())));
+        keys.sort();
+        keys.dedup();
+        keys.into_iter()
     }
 
     /// The settings as a configuration file.
@@ -267,7 +386,11 @@ impl Settings {
         line("app-flows", meter.app_flows.to_string());
         line("max-transactions", meter.max_transactions.to_string());
         line("key", list(key_names(meter.key)));
-        line("workers", self.workers.to_string());
+        if self.live.interfaces.is_empty() {
+            line("workers", self.workers.to_string());
+        } else if let Some(workers) = self.live.workers_asked {
+            line("workers", workers.to_string());
+        }
         line("observation-domain", self.exporter.domain.to_string());
         line("enterprise-number", self.exporter.enterprise.to_string());
         line("max-datagram", self.exporter.max_datagram.to_string());
@@ -278,6 +401,7 @@ impl Settings {
             line("ledger", toml::Value::from(path.display().to_string()).to_string());
         }
         line("quiet", self.quiet.to_string());
+        self.live.dump(&mut line);
         text
     }
 }
@@ -290,15 +414,14 @@ fn machine_memory() -> Option<usize> {
     kibibytes.checked_mul(1024)
 }
 
-/// Gives metering what the exporting process and the reading of captures leave of the memory.
+/// Gives metering what `others`, the exporting process and the reading of captures, leave of the memory.
 fn share_memory(
     memory: usize,
     flows: Option<usize>,
     workers: NonZeroUsize,
     meter: MeterConfig,
-    exporter: &ExporterConfig,
+    others: usize,
 ) -> anyhow::Result<MeterConfig> {
-    let others = exporter.memory(workers.get()) + reading_memory(workers);
     let rest = memory.saturating_sub(others);
     let too_little = |error: &TooLittleMemory| {
         let mebibytes = |octets: usize| octets.div_ceil(1 << 20);
@@ -311,8 +434,7 @@ fn share_memory(
             mebibytes(others)
         )
     };
-    let meter = meter.within(rest, flows, workers.get()).map_err(|error| anyhow::Error::msg(too_little(&error)))?;
-    Ok(MeterConfig { heap_octets: Some(meter.app_octets + exporter.memory(workers.get())), ..meter })
+    meter.within(rest, flows, workers.get()).map_err(|error| anyhow::Error::msg(too_little(&error)))
 }
 
 /// No destination may overwrite a capture, or another destination.

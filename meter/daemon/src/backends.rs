@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The layers that packets of an interface come through, and how each is opened.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, bail};
+use weir_flow::LinkType;
+use weir_metering::{
+    capture::{
+        PcapSettings, open_pcap,
+        ring::{Fanout, FanoutMode, Instruction, Ring, RingConfig, filter},
+    },
+    live::Source,
+};
+use weir_xdp::{Strategy, XdpConfig};
+
+use crate::options::{
+    Settings,
+    live::{Layer, LiveSettings, ShareOut},
+};
+
+/// A layer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Backend {
+    /// AF_PACKET.
+    Packet,
+    /// libpcap.
+    Pcap,
+    /// AF_XDP.
+    Xdp,
+}
+
+impl Backend {
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Packet => "AF_PACKET",
+            Self::Pcap => "libpcap",
+            Self::Xdp => "AF_XDP",
+        }
+    }
+}
+
+/// An open interface.
+pub struct Opened {
+    /// Its name.
+    pub name: String,
+    /// What it is captured through.
+    pub backend: Backend,
+    /// A source for each worker.
+    pub sources: Vec<Source>,
+}
+
+/// Longest time that a source waits for packets before it says that there are none.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Octets of a block of a ring, where there is room for several.
+const BLOCK: u32 = 1 << 20;
+/// Octets of a frame of AF_XDP: packets of an Ethernet MTU fit.
+const FRAME: u32 = 2048;
+
+/// Opens an interface for so many workers.
+///
+/// # Errors
+///
+/// If it cannot be captured that way; the message names the interface.
+pub fn open(settings: &Settings, name: &str, workers: usize) -> anyhow::Result<Opened> {
+    let live = &settings.live;
+    let backend = match live.layer {
+        Layer::Only(backend) => backend,
+        Layer::Auto => best(live, name, workers),
+    };
+    let sources = match backend {
+        Backend::Packet => rings(live, name, workers)?,
+        Backend::Pcap => vec![through_pcap(live, name)?],
+        Backend::Xdp => xsks(live, name, workers)?,
+    };
+    Ok(Opened { name: name.to_owned(), backend, sources })
+}
+
+/// AF_XDP on a port that nothing else uses, if it can do what is asked for; else AF_PACKET.
+fn best(live: &LiveSettings, name: &str, workers: usize) -> Backend {
+    let serves = live.filter.is_none()
+        && live.promiscuous
+        && weir_xdp::receive_queues(name).is_ok_and(|queues| queues == workers)
+        && matches!(weir_xdp::probe(), weir_xdp::Support::Available)
+        && weir_xdp::in_use(name).is_none()
+        && is_mirror_port(name);
+    if serves { Backend::Xdp } else { Backend::Packet }
+}
+
+/// Whether an interface has a driver of its own: what is virtual gains nothing by AF_XDP, and often cannot do it well.
+fn is_mirror_port(name: &str) -> bool {
+    fs::exists(format!("/sys/class/net/{name}/device")).unwrap_or(false)
+}
+
+/// Opens an interface through libpcap.
+///
+/// # Errors
+///
+/// As libpcap says.
+pub fn through_pcap(live: &LiveSettings, name: &str) -> anyhow::Result<Source> {
+    Ok(open_pcap(name, &pcap_settings(live))?)
+}
+
+/// The same, for whoever opens it again.
+pub fn pcap_settings(live: &LiveSettings) -> PcapSettings {
+    PcapSettings {
+        snap_octets: live.snap_octets,
+        promiscuous: live.promiscuous,
+        filter: live.filter.clone(),
+        buffer_octets: live.buffer_octets,
+    }
+}
+
+fn rings(live: &LiveSettings, name: &str, workers: usize) -> anyhow::Result<Vec<Source>> {
+    let filter = match &live.filter {
+        Some(expression) => Some(filter::compile(expression, link_type(name))?),
+        None => None,
+    };
+    let open = |index: usize| -> anyhow::Result<Source> {
+        let config = ring_config(live, name, filter.clone(), workers);
+        let ring = Ring::open(config)?;
+        if index == 0 && !ring.recognises_merged() {
+            eprintln!("weir-meter: {name}: this kernel does not tell which packets it merged: each counts as one");
+        }
+        Ok(Box::new(ring))
+    };
+    (0..workers).map(open).collect()
+}
+
+fn ring_config(live: &LiveSettings, name: &str, filter: Option<Vec<Instruction>>, workers: usize) -> RingConfig {
+    let octets = u32::try_from(live.buffer_octets).unwrap_or(u32::MAX);
+    // The largest packet must fit into a block, and the kernel fills one while another is read.
+    let block_octets = if octets >= 4 * BLOCK { BLOCK } else { BLOCK / 2 };
+    let mode = match live.fanout {
+        ShareOut::Addresses => FanoutMode::Addresses,
+        ShareOut::Cpu => FanoutMode::Cpu,
+        ShareOut::Hash => FanoutMode::Hash,
+        ShareOut::Queue => FanoutMode::Queue,
+    };
+    let members = u32::try_from(workers).unwrap_or(u32::MAX);
+    RingConfig {
+        block_octets,
+        blocks: (octets / block_octets).max(2),
+        snap_octets: live.snap_octets,
+        promiscuous: live.promiscuous,
+        filter,
+        poll_timeout: PATIENCE,
+        fanout: (workers > 1).then(|| Fanout { group: group(name), mode, members }),
+        ..RingConfig::new(name)
+    }
+}
+
+/// A number for the fanout group of an interface that other programs hardly have, nor another interface of this one.
+fn group(name: &str) -> u16 {
+    let octets = name.bytes().map(u32::from).chain([std::process::id()]);
+    let hash = octets.fold(0x811c_9dc5_u32, |hash, octet| (hash ^ octet).wrapping_mul(0x0100_0193));
+    u16::try_from(hash >> 16).unwrap_or(0)
+}
+
+/// What packets of an interface begin with: `ARPHRD_ETHER` and `ARPHRD_LOOPBACK` (linux/if_arp.h) have Ethernet headers.
+fn link_type(name: &str) -> LinkType {
+    let kind = fs::read_to_string(format!("/sys/class/net/{name}/type")).unwrap_or_default();
+    if matches!(kind.trim(), "1" | "772") { LinkType::ETHERNET } else { LinkType::RAW }
+}
+
+fn xsks(live: &LiveSettings, name: &str, workers: usize) -> anyhow::Result<Vec<Source>> {
+    if live.filter.is_some() {
+        bail!("filter: AF_XDP has none: use --capture packet");
+    }
+    if let (Some(use_of_it), false) = (weir_xdp::in_use(name), live.steal) {
+        bail!(
+            "{name}: {use_of_it}: AF_XDP would take its packets away from the system; --steal does so, --capture packet does not"
+        );
+    }
+    let sockets = weir_xdp::open(name, &xdp_config(live)).with_context(|| format!("cannot capture on {name}"))?;
+    if sockets.len() != workers {
+        bail!("workers: {name} has {} receive queues, and AF_XDP takes a worker for each", sockets.len());
+    }
+    if let Some(first) = sockets.first() {
+        let way = if first.zero_copy() { "without a copy" } else { "with a copy of each packet" };
+        eprintln!("weir-meter: {name}: AF_XDP, {:?} mode, {way}", first.mode());
+    }
+    Ok(sockets.into_iter().map(|socket| Box::new(socket) as Source).collect())
+}
+
+fn xdp_config(live: &LiveSettings) -> XdpConfig {
+    let frames = u32::try_from(live.buffer_octets).unwrap_or(u32::MAX) / FRAME;
+    let strategy = if live.busy_poll { Strategy::BusyPoll { budget: 64 } } else { Strategy::SleepBatching };
+    // A power of two, at least as many as a batch of the driver takes.
+    let frames = 1 << frames.max(512).ilog2();
+    XdpConfig { frame_octets: FRAME, frames, strategy, wait: PATIENCE, ..XdpConfig::default() }
+}

@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Live capture: opens everything, confines the process, starts the lanes, watches them, ends them.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    net::TcpListener,
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use weir_export::{DestinationReport, ExportSink, Exporter, SendCounters, SinkCounters};
+use weir_flow::{FlowRecord, RecordSink};
+use weir_metering::{
+    Share,
+    capture::open_pcap,
+    live::{Event, Lane, LiveSink, Reopen, Running, Tell},
+};
+
+use crate::{
+    backends::{self, Backend, Opened},
+    board::{Board, LaneView, Picture},
+    cores, metrics,
+    notify::Notify,
+    options::{Options, Settings, live::StatusSocket as Wanted},
+    sandbox::{self, Needs, User},
+    signals::{Order, Orders},
+    status::{self, StatusSocket},
+};
+
+/// How often counters are read, for rates and for whoever watches this process.
+const TICK: Duration = Duration::from_secs(1);
+/// From the order to stop until records that wait for a destination are given up, and until nothing is waited for.
+const GIVE_UP: Duration = Duration::from_secs(4);
+const END: Duration = Duration::from_millis(4_700);
+/// Ticks without a sign of life of a lane after which the watchdog is not told that all is well.
+const STUCK: u32 = 10;
+
+/// Meters interfaces until it is told to stop.
+///
+/// # Errors
+///
+/// If something cannot be opened; nothing was metered then.
+pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
+    let orders = Orders::new().context("cannot wait for signals")?;
+    let notify = Notify::new().context("cannot reach the service manager")?;
+    let live = &settings.live;
+    let opened: Vec<_> = live
+        .interfaces
+        .iter()
+        .zip(&live.workers)
+        .map(|(name, workers)| backends::open(&settings, name, *workers))
+        .collect::<anyhow::Result<_>>()?;
+    let exporter = Exporter::open(&settings.exporter)?;
+    let metrics = match live.metrics {
+        Some(address) => {
+            Some(TcpListener::bind(address).with_context(|| format!("metrics: cannot listen at {address}"))?)
+        }
+        None => None,
+    };
+    let socket = status_socket(&settings)?;
+    let ledger = match &settings.ledger {
+        Some(path) => Some(File::create(path).with_context(|| format!("cannot write {}", path.display()))?),
+        None => None,
+    };
+    confine(&settings, socket.as_ref(), opened.iter().any(|o| o.backend == Backend::Xdp))?;
+    // From here on, threads.
+    let exporter = exporter.start()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (lanes, views) = lanes(&settings, opened, &exporter)?;
+    let names = live.interfaces.clone();
+    let layers = lanes.layers.clone();
+    let nexts = lanes.nexts.clone();
+    let board = Arc::new(Board::new(names, layers, views, exporter));
+    let socket_path = socket.as_ref().map(|socket| socket.path().to_owned());
+    if let Some(socket) = socket {
+        socket.serve(board.clone()).context("cannot answer questions of status")?;
+    }
+    if let Some(metrics) = metrics {
+        metrics::serve(metrics, board.clone()).context("cannot serve metrics")?;
+    }
+    let (sender, receiver) = mpsc::channel();
+    orders.pass_on(sender).context("cannot wait for signals")?;
+    let running = lanes.start(&stop)?;
+    notify.say("READY=1\nSTATUS=capturing");
+    if !settings.quiet {
+        eprintln!("weir-meter: capturing on {}", live.interfaces.join(", "));
+    }
+    let reloading = Reloading { given, settings, nexts, retiring: false };
+    let quiet = reloading.settings.quiet;
+    Watch { board: &board, orders: &receiver, running: &running, notify: &notify, reloading }.run();
+    notify.say("STOPPING=1");
+    stop.store(true, Ordering::Relaxed);
+    let outcome = end(&board, running);
+    if let Some(path) = socket_path {
+        // If it stays, the next one replaces it.
+        let _ = std::fs::remove_file(path);
+    }
+    if let Some(mut file) = ledger {
+        file.write_all(status::json(&outcome.picture).as_bytes()).context("cannot write the ledger")?;
+    }
+    Ok(outcome.tell(quiet))
+}
+
+/// The socket on which status is asked for. Where nobody has asked for one, none is no failure.
+fn status_socket(settings: &Settings) -> anyhow::Result<Option<StatusSocket>> {
+    match &settings.live.status_socket {
+        Wanted::None => Ok(None),
+        Wanted::At(path) => {
+            let socket = StatusSocket::bind(path);
+            socket.map(Some).with_context(|| format!("status-socket: cannot make {}", path.display()))
+        }
+        Wanted::Usual => {
+            let path = Path::new(status::FOLDER).join(format!("{}.sock", settings.live.interfaces.join("+")));
+            match std::fs::create_dir_all(status::FOLDER).and_then(|()| StatusSocket::bind(&path)) {
+                Ok(socket) => Ok(Some(socket)),
+                Err(error) => {
+                    eprintln!("weir-meter: no status socket at {}: {error}", path.display());
+                    Ok(None)
+                }
+            }
+        }
+    }
+}
+
+/// Gives up what is not needed any more, unless told otherwise.
+fn confine(settings: &Settings, socket: Option<&StatusSocket>, xdp: bool) -> anyhow::Result<()> {
+    let live = &settings.live;
+    if !live.sandbox {
+        eprintln!(
+            "weir-meter: without the sandbox: parsers of packets that anybody may send run with all that this user may do: \
+             its capabilities, files, programs and connections"
+        );
+        return Ok(());
+    }
+    let user = User::to_become(live.user.as_deref())?;
+    let mut needs = Needs::new(user, &settings.exporter.destinations);
+    needs.xdp = xdp;
+    if let Some(path) = &settings.config {
+        needs.reads(path);
+    }
+    if let Some(socket) = socket {
+        needs.removes(socket.path());
+        if let Some(user) = &needs.user {
+            user.own(socket.path());
+            if socket.path().parent() == Some(Path::new(status::FOLDER)) {
+                user.own(Path::new(status::FOLDER));
+            }
+        }
+    }
+    for lacking in sandbox::confine(&needs)? {
+        eprintln!("weir-meter: sandbox: {lacking}");
+    }
+    #[cfg(debug_assertions)]
+    sandbox::probe();
+    Ok(())
+}
+
+/// Where a lane finds its next sink.
+type Next = Arc<Mutex<Option<ExportSink>>>;
+
+/// The sink of a lane: the exporter's, which may be exchanged while the lane runs.
+pub struct LaneSink {
+    current: ExportSink,
+    next: Next,
+    /// What those counted that were exchanged.
+    before: SinkCounters,
+    has_ended: bool,
+}
+
+impl RecordSink for LaneSink {
+    #[inline]
+    fn record(&mut self, record: &FlowRecord<'_>) {
+        self.current.record(record);
+    }
+}
+
+impl LiveSink for LaneSink {
+    type Counters = SinkCounters;
+
+    fn every_second(&mut self) -> SinkCounters {
+        self.current.flush();
+        let next = self.next.try_lock().ok().and_then(|mut next| next.take());
+        if let Some(mut next) = next {
+            if self.has_ended {
+                next.wait_when_full();
+            }
+            self.before.add(&std::mem::replace(&mut self.current, next).finish());
+        }
+        let mut counters = self.before;
+        counters.add(&self.current.counters());
+        counters
+    }
+
+    fn capture_has_ended(&mut self) {
+        self.has_ended = true;
+        self.current.wait_when_full();
+    }
+}
+
+/// Lanes that are not started yet.
+struct Lanes {
+    lanes: Vec<(Lane<LaneSink>, String, Option<usize>)>,
+    layers: Vec<&'static str>,
+    /// Where their sinks are exchanged.
+    nexts: Vec<Next>,
+}
+
+fn lanes(settings: &Settings, opened: Vec<Opened>, exporter: &Exporter) -> anyhow::Result<(Lanes, Vec<LaneView>)> {
+    let share = Share { of: settings.workers };
+    let mut lanes = Lanes { lanes: Vec::new(), layers: Vec::new(), nexts: Vec::new() };
+    let mut views = Vec::new();
+    let mut taken = Vec::new();
+    for (interface, Opened { name, backend, sources }) in opened.into_iter().enumerate() {
+        lanes.layers.push(backend.name());
+        let cores = cores::choose(&name, sources.len(), &settings.live.cores, &mut taken);
+        for ((worker, source), core) in sources.into_iter().enumerate().zip(cores) {
+            let sink = LaneSink {
+                current: exporter.sink(),
+                next: Arc::default(),
+                before: SinkCounters::default(),
+                has_ended: false,
+            };
+            lanes.nexts.push(sink.next.clone());
+            let again = reopen(settings, &name, backend);
+            let lane = Lane::new(&settings.meter, share, sink, source, again, tell(name.clone()))
+                .context("cannot reserve memory")?;
+            views.push(LaneView { interface, slot: lane.slot() });
+            lanes.lanes.push((lane, format!("{name} {worker}"), core));
+        }
+    }
+    Ok((lanes, views))
+}
+
+/// Opens the source of an interface again that has ended. Others than libpcap's do that by themselves, and do not end.
+fn reopen(settings: &Settings, name: &str, backend: Backend) -> Reopen {
+    let (settings, name) = (backends::pcap_settings(&settings.live), name.to_owned());
+    Box::new(move || match backend {
+        Backend::Pcap => open_pcap(&name, &settings).map_err(io::Error::other),
+        Backend::Packet | Backend::Xdp => Err(io::ErrorKind::Unsupported.into()),
+    })
+}
+
+fn tell(name: String) -> Tell {
+    Box::new(move |event| match event {
+        Event::Ended(error) => eprintln!("weir-meter: {name}: {error}; metering goes on when it is back"),
+        Event::Gone => eprintln!("weir-meter: {name}: it is down or away; metering goes on when it is back"),
+        Event::Back => eprintln!("weir-meter: {name}: it is back"),
+        Event::ClockSet(nanos) => {
+            eprintln!("weir-meter: {name}: the wall clock was set by {:.3} s", nanos as f64 / 1e9);
+        }
+    })
+}
+
+impl Lanes {
+    fn start(self, stop: &Arc<AtomicBool>) -> anyhow::Result<Vec<Running<LaneSink>>> {
+        let start = |(lane, name, core): (Lane<LaneSink>, String, _)| lane.start(name, core, stop.clone());
+        let running: io::Result<Vec<_>> = self.lanes.into_iter().map(start).collect();
+        running.context("cannot start a worker")
+    }
+}
+
+/// Watches a run.
+struct Watch<'a> {
+    board: &'a Board,
+    orders: &'a Receiver<Order>,
+    running: &'a [Running<LaneSink>],
+    notify: &'a Notify,
+    reloading: Reloading,
+}
+
+impl Watch<'_> {
+    /// Waits for orders until one of them is to stop, or there is nothing left to do.
+    fn run(mut self) {
+        let Settings { quiet, ref live, .. } = self.reloading.settings;
+        let interval = if quiet { Duration::ZERO } else { live.status_interval };
+        let mut next_tick = Instant::now() + TICK;
+        let mut printed = (Instant::now(), self.board.read());
+        let (mut seen, mut stuck) = (Vec::new(), 0);
+        let mut lopsided = Vec::new();
+        loop {
+            match self.orders.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Order::Status) => self.print(&mut printed),
+                Ok(Order::Reload) => {
+                    self.notify.say("RELOADING=1");
+                    self.reloading.reload(self.board);
+                    self.notify.say("READY=1");
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    next_tick = Instant::now() + TICK;
+                    stuck = if self.board.have_moved(&mut seen) { 0 } else { stuck + 1 };
+                    if stuck < STUCK {
+                        self.notify.is_well();
+                    }
+                    if !interval.is_zero() && printed.0.elapsed() >= interval {
+                        self.print(&mut printed);
+                    }
+                    self.reloading.end_retired(self.board);
+                    let now = self.board.tick();
+                    self.say_what_is_lopsided(&now, &mut lopsided);
+                    if self.is_over(&now) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn print(&self, printed: &mut (Instant, Picture)) {
+        let now = self.board.read();
+        eprintln!("weir-meter: {}", status::line(&now, Some(&printed.1)));
+        *printed = (Instant::now(), now);
+    }
+
+    /// Says it once of each interface.
+    fn say_what_is_lopsided(&self, now: &Picture, said: &mut Vec<String>) {
+        for interface in &now.interfaces {
+            if let Some(why) = status::lopsided(interface).filter(|_| !said.contains(&interface.name)) {
+                eprintln!("weir-meter: {why}");
+                said.push(interface.name.clone());
+            }
+        }
+    }
+
+    fn is_over(&self, now: &Picture) -> bool {
+        if now.destinations.iter().all(|destination| destination.has_ended) {
+            eprintln!("weir-meter: no destination takes records any more");
+            return true;
+        }
+        // One that has ended panicked: whoever joins it says so.
+        self.running.iter().any(Running::has_ended)
+    }
+}
+
+/// What is read again on SIGHUP.
+struct Reloading {
+    /// Flags, as they were given.
+    given: Options,
+    settings: Settings,
+    nexts: Vec<Next>,
+    /// Whether there are destinations that end when all lanes have their next sink.
+    retiring: bool,
+}
+
+/// Keys that a reload takes.
+const RELOADABLE: &[&str] = &["export", "idle-timeout", "active-timeout", "max-transactions", "uniflow"];
+
+impl Reloading {
+    /// Reads the configuration again, and takes of it what can be taken. If something is wrong with it, nothing changes.
+    fn reload(&mut self, board: &Board) {
+        // Lanes that have not taken their next sink yet get the one after it.
+        let settings = match Settings::new(self.given.clone()) {
+            Ok(settings) if settings.exporter.destinations.is_empty() => return refuse("export: there is none"),
+            Ok(settings) => settings,
+            Err(error) => return refuse(&format!("{error:#}")),
+        };
+        for key in self.settings.changed(&settings).filter(|key| !RELOADABLE.contains(&key.as_str())) {
+            eprintln!("weir-meter: {key}: a change takes a restart");
+        }
+        let changed = board.with_exporter(|exporter| {
+            exporter.change(&settings.exporter)?;
+            for next in &self.nexts {
+                *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(exporter.sink());
+            }
+            Ok::<_, weir_export::StartError>(())
+        });
+        if let Some(Err(error)) = changed {
+            return refuse(&format!("{:#}", anyhow::Error::from(error)));
+        }
+        board.adopt(&settings.meter);
+        self.retiring = true;
+        self.settings.meter = settings.meter;
+        self.settings.exporter = settings.exporter;
+        eprintln!("weir-meter: reloaded");
+    }
+
+    /// Ends destinations that are not wanted any more, once no lane has them.
+    fn end_retired(&mut self, board: &Board) {
+        let is_taken = |next: &Next| next.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        if !self.retiring || !self.nexts.iter().all(is_taken) {
+            return;
+        }
+        self.retiring = false;
+        let deadline = Instant::now() + GIVE_UP;
+        let reports = board.with_exporter(|exporter| exporter.end_retired(deadline)).unwrap_or_default();
+        for report in reports {
+            let error = report.error.map(|error| format!(" ({error})")).unwrap_or_default();
+            let sent = report.counters.records_sent;
+            eprintln!("weir-meter: {}: no longer a destination, {sent} records sent{error}", report.destination);
+        }
+    }
+}
+
+fn refuse(why: &str) {
+    eprintln!("weir-meter: not reloaded: {why}");
+}
+
+/// How a run ended.
+struct Outcome {
+    picture: Picture,
+    reports: Vec<DestinationReport>,
+}
+
+/// Ends lanes that were told to stop, and then the exporter: within five seconds, whatever destinations do.
+fn end(board: &Board, running: Vec<Running<LaneSink>>) -> Outcome {
+    let begin = Instant::now();
+    while begin.elapsed() < GIVE_UP && !running.iter().all(Running::has_ended) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    board.with_exporter(|exporter| {
+        if !running.iter().all(Running::has_ended) {
+            exporter.close();
+        }
+    });
+    for lane in running {
+        let (sink, held) = lane.join();
+        drop(sink);
+        // The process ends; the system takes it back faster than we could give it.
+        std::mem::forget(held);
+    }
+    let mut picture = board.read();
+    let reports = board.take_exporter().map(|exporter| exporter.finish_by(Some(begin + END))).unwrap_or_default();
+    picture.has_ended = true;
+    for (destination, report) in picture.destinations.iter_mut().zip(&reports) {
+        destination.counters = report.counters;
+        destination.has_ended = report.error.is_some();
+    }
+    Outcome { picture, reports }
+}
+
+impl Outcome {
+    /// Tells how it went.
+    fn tell(&self, quiet: bool) -> ExitCode {
+        let mut failed = false;
+        let mut had_enough = false;
+        for report in &self.reports {
+            let Some(error) = &report.error else { continue };
+            if error.kind() == io::ErrorKind::BrokenPipe && report.destination.is_stdout() {
+                had_enough = true;
+                continue;
+            }
+            eprintln!("weir-meter: {}: {error}", report.destination);
+            failed = true;
+        }
+        if !quiet && !had_enough {
+            eprint!("{}\n{}", status::page(&self.picture, None, None), self.identities());
+        }
+        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    /// Whether everything is accounted for.
+    fn identities(&self) -> String {
+        let sum = self.picture.sum();
+        let sent: SendCounters = self.picture.sent();
+        let created = sum.ledger.metered.records_created;
+        let queued = sum.sink.records_queued;
+        let mut text = String::new();
+        for (is_so, what) in [
+            (
+                self.picture.interfaces.iter().flat_map(|i| &i.workers).all(|w| w.closes()),
+                format!(
+                    "{} offered = {} metered + {} ignored + {} lost + {} not taken",
+                    sum.captured.offered_packets,
+                    sum.ledger.metered.metered_packets,
+                    sum.ledger.ignored_packets(),
+                    sum.captured.lost_packets(),
+                    sum.waiting_packets()
+                ),
+            ),
+            (created == sum.sink.records, format!("{created} records made = {} handed over", sum.sink.records)),
+            (
+                queued == sent.records_sent + sent.records_not_sent,
+                format!("{queued} records queued = {} sent + {} not sent", sent.records_sent, sent.records_not_sent),
+            ),
+        ] {
+            text += &format!("{} {what}\n", if is_so { "✓" } else { "✗" });
+        }
+        text
+    }
+}
+
+impl Drop for LaneSink {
+    fn drop(&mut self) {
+        // Whoever exchanges sinks waits for them to be taken.
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Status of live capture: in a line, in a page, explained, as JSON; and the socket on which it is asked for.
+//!
+//! Whoever connects to the socket sends one word in a line (`status`, `explain`, `json`) and gets the answer until the end
+//! of the stream.
+
+use std::{
+    fmt::Write as _,
+    fs, io,
+    io::{Read, Write},
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use weir_export::SinkCounters;
+use weir_metering::live::Progress;
+
+use crate::{
+    board::{Board, Family, InterfacePicture, NIC, Picture, SENT, WORKER},
+    remedies::remedy,
+    report::grouped,
+};
+
+/// Where sockets usually are.
+pub const FOLDER: &str = "/run/weir-meter";
+/// How long whoever asks may take to ask, and to take the answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One line: what happened since `earlier`, and in all.
+pub fn line(now: &Picture, earlier: Option<&Picture>) -> String {
+    let sum = now.sum();
+    let metered = sum.ledger.metered;
+    let sent = now.sent();
+    let mut text = String::new();
+    // Writing to a string cannot fail, here and below.
+    if let Some(earlier) = earlier {
+        let seconds = now.elapsed.saturating_sub(earlier.elapsed).as_secs_f64().max(0.001);
+        let before = earlier.sum();
+        let packets = metered.delivered_packets.saturating_sub(before.ledger.metered.delivered_packets);
+        let octets = metered.delivered_octets.saturating_sub(before.ledger.metered.delivered_octets);
+        let lost = sum.captured.lost_packets().saturating_sub(before.captured.lost_packets());
+        let rate = |number: u64| number as f64 / seconds;
+        let _ = write!(
+            text,
+            "{:.0} packets/s, {:.3} Gb/s, {:.0} lost/s; in all ",
+            rate(packets),
+            rate(octets) * 8e-9,
+            rate(lost)
+        );
+    }
+    let _ = write!(
+        text,
+        "{} packets = {} metered + {} ignored, {} lost, {} flows, {} records, {} sent, {} dropped",
+        grouped(metered.delivered_packets),
+        grouped(metered.metered_packets),
+        grouped(sum.ledger.ignored_packets()),
+        grouped(sum.captured.lost_packets()),
+        grouped(sum.flows),
+        grouped(metered.records_created),
+        grouped(sent.records_sent),
+        grouped(dropped(&sum.sink) + sent.records_not_sent),
+    );
+    text
+}
+
+/// Packets of an interface after which it is judged whether its workers have equal shares.
+const ENOUGH: u64 = 100_000;
+
+/// What is wrong with an interface one of whose workers has more than twice its share.
+pub fn lopsided(interface: &InterfacePicture) -> Option<String> {
+    let packets = |worker: &Progress<SinkCounters>| worker.ledger.metered.delivered_packets;
+    let all: u64 = interface.workers.iter().map(packets).sum();
+    let (worker, most) = interface.workers.iter().map(packets).enumerate().max_by_key(|(_, packets)| *packets)?;
+    let share = all / interface.workers.len() as u64;
+    (interface.workers.len() > 1 && all >= ENOUGH && most > 2 * share).then(|| {
+        let percent = most * 100 / all;
+        format!(
+            "{}: worker {worker} has {percent} % of the packets: with --capture packet, --fanout hash spreads by addresses and \
+             ports; with xdp and --fanout queue the interface does (ethtool -x {0}; ethtool -N {0} rx-flow-hash udp4 sdfn)",
+            interface.name
+        )
+    })
+}
+
+const fn dropped(sink: &SinkCounters) -> u64 {
+    sink.records_dropped_queue + sink.records_dropped_size
+}
+
+/// A page: each interface, each worker, each destination; of counters that tell of loss or trouble those that are not zero.
+pub fn page(now: &Picture, latest: Option<&Picture>, earlier: Option<&Picture>) -> String {
+    let mut text = format!("weir-meter {}, {} s\n", env!("CARGO_PKG_VERSION"), now.elapsed.as_secs());
+    let _ = match (latest, earlier) {
+        (Some(latest), earlier @ Some(_)) => writeln!(text, "last second: {}", line(latest, earlier)),
+        _ => writeln!(text, "{}", line(now, None)),
+    };
+    for interface in &now.interfaces {
+        let state = match interface.workers.iter().filter(|worker| worker.is_capturing).count() {
+            0 if now.has_ended => "ended",
+            0 => "down or away",
+            up if up < interface.workers.len() => "some workers without their source",
+            _ => "capturing",
+        };
+        let nic = &interface.nic;
+        let _ = writeln!(
+            text,
+            "\n{}, through {}: {state}\n  interface     {} received, {} sent, {} dropped, {} missed",
+            interface.name,
+            interface.layer,
+            grouped(nic.rx_packets),
+            grouped(nic.tx_packets),
+            grouped(nic.rx_dropped),
+            grouped(nic.lost()),
+        );
+        for (number, worker) in interface.workers.iter().enumerate() {
+            text.push_str(&worker_lines(number, worker));
+        }
+    }
+    for destination in &now.destinations {
+        let counters = &destination.counters;
+        let _ = writeln!(
+            text,
+            "\n{}: {} records sent, {} not sent, {} reconnects{}",
+            destination.name,
+            grouped(counters.records_sent),
+            grouped(counters.records_not_sent),
+            counters.reconnects,
+            if destination.has_ended { "; given up" } else { "" }
+        );
+    }
+    text
+}
+
+fn worker_lines(number: usize, worker: &Progress<SinkCounters>) -> String {
+    let mut text = String::new();
+    let metered = &worker.ledger.metered;
+    let _ = writeln!(
+        text,
+        "  worker {number:<6} {} offered = {} taken + {} lost + {} waiting{}",
+        grouped(worker.captured.offered_packets),
+        grouped(worker.taken_packets),
+        grouped(worker.captured.lost_packets()),
+        grouped(worker.waiting_packets()),
+        if worker.closes() { "" } else { ": THIS DOES NOT CLOSE" },
+    );
+    let _ = writeln!(
+        text,
+        "                {} delivered = {} metered + {} ignored; {} flows, {} records, {} dropped",
+        grouped(metered.delivered_packets),
+        grouped(metered.metered_packets),
+        grouped(worker.ledger.ignored_packets()),
+        grouped(worker.flows),
+        grouped(metered.records_created),
+        grouped(dropped(&worker.sink)),
+    );
+    for (family, values) in WORKER {
+        for ((name, meaning), value) in family.definitions.iter().zip(values(worker)) {
+            let tells = remedy(name).is_some() || family.name == "ignored";
+            if value > 0 && tells {
+                let _ = writeln!(text, "    {} {name}: {meaning}", grouped(value));
+            }
+        }
+    }
+    text
+}
+
+/// Every counter with its meaning, the layer that it comes from, and what helps.
+pub fn explain(now: &Picture) -> String {
+    let mut text = String::new();
+    let sum = now.sum();
+    let nic = now.interfaces.iter().fold(crate::nic::Nic::default(), |mut sum, interface| {
+        sum.add(&interface.nic);
+        sum
+    });
+    explain_family(&mut text, &NIC, &nic.values());
+    for (family, values) in WORKER {
+        explain_family(&mut text, family, &values(&sum));
+    }
+    explain_family(&mut text, &SENT, &now.sent().values());
+    text
+}
+
+fn explain_family(text: &mut String, family: &Family, values: &[u64]) {
+    let _ = writeln!(text, "{}", family.layer);
+    for ((name, meaning), value) in family.definitions.iter().zip(values) {
+        let _ = write!(text, "  {name} {}: {meaning}", grouped(*value));
+        let _ = match remedy(name) {
+            Some(remedy) => writeln!(text, ". What helps: {remedy}"),
+            None => writeln!(text),
+        };
+    }
+}
+
+/// Every counter as one JSON object.
+pub fn json(now: &Picture) -> String {
+    let object = |definitions: &[(&str, &str)], values: Vec<u64>| {
+        let members = definitions.iter().zip(values).map(|((name, _), value)| (*name, value.to_string()));
+        braces(members)
+    };
+    let worker = |progress: &Progress<SinkCounters>| {
+        let families =
+            WORKER.iter().map(|(family, values)| (family.name, object(family.definitions, values(progress))));
+        let own = [
+            ("flows", progress.flows.to_string()),
+            ("capturing", progress.is_capturing.to_string()),
+            ("closes", progress.closes().to_string()),
+        ];
+        braces(families.chain(own))
+    };
+    let interfaces = now.interfaces.iter().map(|interface| {
+        let workers: Vec<_> = interface.workers.iter().map(worker).collect();
+        braces([
+            ("name", quoted(&interface.name)),
+            ("layer", quoted(interface.layer)),
+            (NIC.name, object(NIC.definitions, interface.nic.values())),
+            ("workers", format!("[{}]", workers.join(","))),
+        ])
+    });
+    let destinations = now.destinations.iter().map(|destination| {
+        braces([
+            ("name", quoted(&destination.name)),
+            ("given_up", destination.has_ended.to_string()),
+            (SENT.name, object(SENT.definitions, destination.counters.values())),
+        ])
+    });
+    let list = |items: &mut dyn Iterator<Item = String>| format!("[{}]", items.collect::<Vec<_>>().join(","));
+    let sum = now.sum();
+    // Sums under the names that the ledger of files has.
+    let sums = WORKER.iter().map(|(family, values)| (family.name, object(family.definitions, values(&sum))));
+    let all = sums.chain([
+        (SENT.name, object(SENT.definitions, now.sent().values())),
+        ("seconds", format!("{:.3}", now.elapsed.as_secs_f64())),
+        ("flows", sum.flows.to_string()),
+        ("interfaces", list(&mut { interfaces })),
+        ("destinations", list(&mut { destinations })),
+    ]);
+    braces(all) + "\n"
+}
+
+fn braces<'a>(members: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let members: Vec<_> = members.into_iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
+    format!("{{{}}}", members.join(", "))
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            c if c < ' ' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out + "\""
+}
+
+/// A socket on which status is asked for.
+#[derive(Debug)]
+pub struct StatusSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl StatusSocket {
+    /// Makes it; one that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses, or somebody listens there.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        let listener = match UnixListener::bind(path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                if UnixStream::connect(path).is_ok() {
+                    return Err(io::Error::new(io::ErrorKind::AddrInUse, "another weir-meter listens there"));
+                }
+                fs::remove_file(path)?;
+                UnixListener::bind(path)?
+            }
+            other => other?,
+        };
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Answers from a thread of its own: one after the other, each within a few seconds.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no thread.
+    pub fn serve(self, board: Arc<Board>) -> io::Result<()> {
+        let work = move || {
+            for stream in self.listener.incoming() {
+                match stream {
+                    // Whoever does not wait for the answer does not get it.
+                    Ok(stream) => drop(answer(&stream, &board)),
+                    // Too many open files, say.
+                    Err(_) => thread::sleep(Duration::from_millis(100)),
+                }
+            }
+        };
+        thread::Builder::new().name("status".into()).spawn(work).map(drop)
+    }
+}
+
+fn answer(mut stream: &UnixStream, board: &Board) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut asked = [0; 16];
+    let octets = stream.read(&mut asked)?;
+    let asked = asked.get(..octets).unwrap_or_default();
+    let (now, latest, earlier) = board.read_with_rates();
+    let text = match asked.trim_ascii_end() {
+        b"explain" => explain(&now),
+        b"json" => json(&now),
+        _ => page(&now, latest.as_ref(), earlier.as_ref()),
+    };
+    stream.write_all(text.as_bytes())
+}
+
+/// Asks the weir-meter behind a socket, or behind the only one where they usually are.
+///
+/// # Errors
+///
+/// If there is none, or it does not answer.
+pub fn ask(socket: Option<&Path>, word: &str) -> anyhow::Result<String> {
+    let path = match socket {
+        Some(path) => path.to_owned(),
+        None => only_socket()?,
+    };
+    let failed = || format!("no weir-meter answers at {}", path.display());
+    let mut stream = UnixStream::connect(&path).with_context(failed)?;
+    stream.set_read_timeout(Some(PATIENCE * 5))?;
+    stream.write_all(format!("{word}\n").as_bytes()).with_context(failed)?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).with_context(failed)?;
+    Ok(text)
+}
+
+fn only_socket() -> anyhow::Result<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(FOLDER).into_iter().flatten().flatten() {
+        let path = entry.path();
+        // Those that are left behind by a meter that was killed do not count.
+        if path.extension().is_some_and(|extension| extension == "sock") && UnixStream::connect(&path).is_ok() {
+            found.push(path);
+        }
+    }
+    match found.len() {
+        1 => Ok(found.swap_remove(0)),
+        0 => bail!("no weir-meter runs with a socket in {FOLDER}: say where with --socket"),
+        _ => {
+            let paths: Vec<_> = found.iter().map(|path| path.display().to_string()).collect();
+            bail!("several run: choose one with --socket: {}", paths.join(" "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nic::Nic;
+
+    #[test]
+    fn a_worker_with_most_of_the_packets_is_named() {
+        let interface = |shares: &[u64]| {
+            let worker = |packets: &u64| {
+                let mut worker = Progress::<SinkCounters>::default();
+                worker.ledger.metered.delivered_packets = *packets;
+                worker
+            };
+            let workers = shares.iter().map(worker).collect();
+            InterfacePicture { name: "eth1".to_owned(), layer: "AF_PACKET", nic: Nic::default(), workers }
+        };
+        assert!(lopsided(&interface(&[10, 90_000, 20_000])).unwrap().starts_with("eth1: worker 1 has 81 %"));
+        for fine in [&[200_000][..], &[60_000, 50_000], &[1, 99], &[]] {
+            assert_eq!(lopsided(&interface(fine)), None, "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn text_in_json_is_quoted() {
+        assert_eq!(quoted("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\"");
+    }
+}
