@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The program on real interfaces, in network namespaces of the test's own. Without the rights for that, tests say so and pass.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+
+#[path = "../../tests/common/netns.rs"]
+mod netns;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use netns::{Namespace, Wire};
+use serde_json::Value;
+
+const METER: &str = env!("CARGO_BIN_EXE_weir-meter");
+/// Longer than anything takes here, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A meter that runs, and what belongs to it. Dropped, it is killed.
+struct Meter {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    said: String,
+    folder: tempfile::TempDir,
+}
+
+impl Meter {
+    /// Starts one on the right of a wire; in `arguments`, `DIR` is its folder.
+    fn start(namespace: &Namespace, arguments: &str) -> Self {
+        Self::start_in(namespace, arguments, folder(), &[])
+    }
+
+    fn start_in(namespace: &Namespace, arguments: &str, folder: tempfile::TempDir, env: &[(&str, &str)]) -> Self {
+        let path = folder.path().to_str().unwrap();
+        let mut command = namespace.command(METER);
+        command.args(["--status-socket", &format!("{path}/status.sock"), "--ledger", &format!("{path}/ledger.json")]);
+        // As little memory as serves, since tests run side by side.
+        command.args(["--memory", "48MiB"]);
+        command.args(arguments.split(' ').map(|argument| argument.replace("DIR", path)));
+        let mut child = command.envs(env.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut meter = Self { child, stderr, said: String::new(), folder };
+        meter.wait_for("capturing on");
+        meter
+    }
+
+    /// Reads what it says until a line has this in it, and gives that line.
+    fn wait_for(&mut self, what: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let octets = self.stderr.read_line(&mut line).unwrap();
+            assert!(octets > 0, "it ended without saying '{what}': {}", self.said);
+            self.said += &line;
+            if line.contains(what) {
+                return line;
+            }
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn signal(&self, name: &str) {
+        let done = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
+    /// What `weir-meter status` prints.
+    fn status(&self, flags: &[&str]) -> String {
+        let socket = self.path("status.sock");
+        let Output { stdout, stderr, status } =
+            Command::new(METER).arg("status").args(flags).arg("--socket").arg(socket).output().unwrap();
+        assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+        String::from_utf8(stdout).unwrap()
+    }
+
+    /// Asks for all counters until something is so.
+    fn wait_until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let counters: Value = serde_json::from_str(&self.status(&["--json"])).unwrap();
+            if is_so(&counters) {
+                return counters;
+            }
+            assert!(Instant::now() < end, "not {what}: {counters:#}");
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until so many packets were metered or ignored.
+    fn wait_for_packets(&self, packets: u64) {
+        self.wait_until("as many packets", |all| number(all, "metered", "delivered_packets") >= packets);
+    }
+
+    /// Ends it by a signal: how it ended, the ledger, what it said at last.
+    fn end(mut self, signal: &str) -> (ExitStatus, Value, String) {
+        let begin = Instant::now();
+        self.signal(signal);
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        let status = self.child.wait().unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(5), "it took {:?}", begin.elapsed());
+        let ledger = fs::read_to_string(self.path("ledger.json")).unwrap();
+        (status, serde_json::from_str(&ledger).unwrap(), rest)
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A folder that any user may write to, as the meter becomes another one.
+fn folder() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    folder
+}
+
+fn number(all: &Value, section: &str, counter: &str) -> u64 {
+    all[section][counter].as_u64().unwrap_or_else(|| panic!("no {section}.{counter}: {all:#}"))
+}
+
+/// A frame with a UDP datagram of 64 octets from 10.0.0.1, its port `flow`, to 10.0.0.2.
+fn udp(flow: u16) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x00];
+    // IPv4 of 92 octets, without a check sum, which nobody looks at.
+    frame.extend([0x45, 0, 0, 92, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend([&flow.to_be_bytes()[..], &9_u16.to_be_bytes(), &72_u16.to_be_bytes(), &[0, 0]].concat());
+    frame.resize(14 + 92, b'x');
+    frame
+}
+
+/// So many datagrams of so many flows.
+fn datagrams(count: u16, flows: u16) -> Vec<Vec<u8>> {
+    (0..count).map(|index| udp(1024 + index % flows)).collect()
+}
+
+/// Packets in records of a file of JSON lines.
+fn packets_in(path: &Path) -> u64 {
+    let text = fs::read_to_string(path).unwrap();
+    let of = |line: &str| {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let count = |name: &str| record[name].as_u64().unwrap_or(0);
+        count("packetDeltaCount") + count("reversePacketDeltaCount")
+    };
+    text.lines().map(of).sum()
+}
+
+/// Everything that was sent is metered, ignored or lost, and every record sent.
+fn assert_closes(all: &Value, sent: u64) {
+    let sum = |section: &str| all[section].as_object().unwrap().values().map(|v| v.as_u64().unwrap()).sum::<u64>();
+    let lost = all["capture"].as_object().unwrap().iter().filter(|(name, _)| name.starts_with("lost"));
+    let lost: u64 = lost.map(|(_, value)| value.as_u64().unwrap()).sum();
+    let metered = number(all, "metered", "metered_packets");
+    assert_eq!(number(all, "capture", "offered_packets"), sent, "{all:#}");
+    assert_eq!(sent, metered + sum("ignored") + lost, "{all:#}");
+    assert_eq!(number(all, "source", "waiting_packets"), 0);
+    let created = number(all, "metered", "records_created");
+    assert_eq!(created, number(all, "records", "records"));
+    assert_eq!(created, number(all, "sent", "records_sent"));
+    assert_eq!(number(all, "records", "records_dropped_queue") + number(all, "sent", "records_not_sent"), 0);
+}
+
+#[test]
+fn the_ledger_closes_through_every_layer() {
+    for (layer, queues) in [("packet", 1), ("packet --workers 2", 1), ("pcap", 1), ("xdp --steal", 1), ("xdp", 2)] {
+        let Some(wire) = Wire::with_queues(queues) else { return };
+        let meter =
+            Meter::start(&wire.right, &format!("-i {} --capture {layer} --export json:DIR/flows.json", Wire::RIGHT));
+        // Not so many at once that one of the rings, which are small, might be full.
+        let mut sent = 0;
+        for part in datagrams(3000, 7).chunks(500) {
+            sent += wire.send(part);
+            meter.wait_for_packets(sent);
+        }
+        assert_eq!(sent, 3000);
+        let flows = meter.path("flows.json");
+        let all = meter.wait_until("all of them", |all| number(all, "metered", "delivered_packets") == sent);
+        assert_eq!(all["interfaces"][0]["interface"]["rx_packets"], sent, "{all:#}");
+        // Its folder must outlive it.
+        let copy = tempfile::tempdir().unwrap();
+        let kept = copy.path().join("flows.json");
+        fs::hard_link(&flows, &kept).unwrap();
+        let (status, all, said) = meter.end("TERM");
+        assert!(status.success(), "{layer}: {said}");
+        assert_closes(&all, sent);
+        assert!(said.contains("✓ 3000 offered = 3000 metered") && !said.contains('✗'), "{layer}: {said}");
+        assert_eq!(packets_in(&kept), 3000, "{layer}");
+        // Where a queue decides, a flow may come to both workers.
+        let records = fs::read_to_string(&kept).unwrap().lines().count();
+        assert!(records == 7 || (queues == 2 && records <= 14), "{layer}: {records}");
+    }
+}
+
+#[test]
+fn status_and_metrics_answer_and_signals_are_obeyed() {
+    let Some(wire) = Wire::new() else { return };
+    wire.right.ip("link set lo up");
+    let mut meter = Meter::start(
+        &wire.right,
+        &format!("-i {} --capture packet --metrics 127.0.0.1:9739 --export json:DIR/flows.json", Wire::RIGHT),
+    );
+    wire.send(&datagrams(500, 5));
+    meter.wait_for_packets(500);
+    let page = meter.status(&[]);
+    assert!(page.contains("500 offered = 500 taken + 0 lost + 0 waiting"), "{page}");
+    assert!(page.contains("right0, through AF_PACKET: capturing"), "{page}");
+    let explained = meter.status(&["--explain"]);
+    for (counter, why) in
+        [("lost_ring_full 0", "What helps"), ("offered_packets 500", "kernel"), ("rx_packets 500", "")]
+    {
+        let line = explained.lines().find(|line| line.contains(counter)).unwrap_or_else(|| panic!("{explained}"));
+        assert!(line.contains(why), "{line}");
+    }
+    let get = |path: &str| {
+        wire.right.enter(|| {
+            let mut stream = std::net::TcpStream::connect("127.0.0.1:9739").unwrap();
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        })
+    };
+    let metrics = get("/metrics");
+    assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n"), "{metrics}");
+    let line = "weir_meter_metered_delivered_packets_total{interface=\"right0\",worker=\"0\"} 500\n";
+    assert!(metrics.contains(line), "{metrics}");
+    assert!(metrics.contains("# HELP weir_meter_capture_lost_ring_full_total packets lost in the kernel"), "{metrics}");
+    assert!(get("/").starts_with("HTTP/1.1 404"));
+    meter.signal("USR1");
+    let line = meter.wait_for("packets/s");
+    assert!(line.contains("500 packets = 500 metered + 0 ignored, 0 lost, 5 flows"), "{line}");
+    let socket = meter.path("status.sock");
+    assert!(socket.exists());
+    let (status, _, _) = meter.end("INT");
+    assert!(status.success());
+    assert!(!socket.exists());
+}
+
+#[test]
+fn who_was_killed_is_replaced_at_once() {
+    let Some(wire) = Wire::new() else { return };
+    let arguments = format!("-i {} --capture auto --export json:DIR/flows.json", Wire::RIGHT);
+    let mut meter = Meter::start(&wire.right, &arguments);
+    meter.child.kill().unwrap();
+    assert_eq!(meter.child.wait().unwrap().signal(), Some(9));
+    let socket = meter.path("status.sock");
+    assert!(socket.exists(), "this is what it is about");
+    let folder = std::mem::replace(&mut meter.folder, tempfile::tempdir().unwrap());
+    let second = Meter::start_in(&wire.right, &arguments, folder, &[]);
+    wire.send(&datagrams(10, 1));
+    second.wait_for_packets(10);
+    let flags = wire.right.ip(&format!("-d link show {}", Wire::RIGHT));
+    assert!(flags.contains("promiscuity 1"), "the first one's is gone: {flags}");
+    // A socket on which somebody answers is not taken away.
+    let mut third = wire.right.command(METER);
+    let third = third.args(["-i", Wire::RIGHT, "--export", "json:-", "--status-socket"]).arg(&socket).output().unwrap();
+    assert_eq!(third.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&third.stderr).contains("another weir-meter"), "{third:?}");
+    assert!(second.end("TERM").0.success());
+}
+
+#[test]
+fn the_sandbox_holds_while_exporting_goes_on() {
+    let Some(wire) = Wire::new() else { return };
+    wire.right.ip("link set lo up");
+    let listener = wire.right.enter(|| TcpListener::bind("127.0.0.1:5170").unwrap());
+    let elsewhere = wire.right.enter(|| TcpListener::bind("127.0.0.1:0").unwrap());
+    let elsewhere = elsewhere.local_addr().unwrap().to_string();
+    let arguments = format!(
+        "-i {} --capture packet --idle-timeout 1s --export json:tcp://127.0.0.1:5170 --export json:DIR/flows.json",
+        Wire::RIGHT
+    );
+    let mut meter =
+        Meter::start_in(&wire.right, &arguments, folder(), &[("WEIR_METER_PROBE_SANDBOX", elsewhere.as_str())]);
+    for what in
+        ["open /etc/passwd", "list /", "write /tmp", "execute", "connect elsewhere", "listen", "become root", "capture"]
+    {
+        assert!(meter.said.contains(&format!("sandbox: {what}: refused")), "{what}: {}", meter.said);
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", meter.child.id())).unwrap();
+    for line in ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    assert!(!status.contains("Uid:\t0"), "{status}");
+    // Every thread is confined.
+    for task in fs::read_dir(format!("/proc/{}/task", meter.child.id())).unwrap() {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        assert!(status.contains("Seccomp:\t2") && status.contains("CapPrm:\t0000000000000000"), "{status}");
+    }
+    let read_line = |stream: std::net::TcpStream| {
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line
+    };
+    wire.send(&datagrams(3, 1));
+    let first = listener.accept().unwrap().0;
+    assert!(read_line(first).contains("\"packetDeltaCount\":3"));
+    // The connection is closed; it is made again, from inside the sandbox.
+    let mut sent = 3;
+    let end = Instant::now() + PATIENCE;
+    listener.set_nonblocking(true).unwrap();
+    let second = loop {
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(_) => assert!(Instant::now() < end, "no second connection"),
+        }
+        sent += wire.send(&datagrams(1, 1));
+        meter.wait_for_packets(sent);
+        thread::park_timeout(Duration::from_millis(500));
+    };
+    second.set_nonblocking(false).unwrap();
+    // A file that was moved away is made anew.
+    fs::rename(meter.path("flows.json"), meter.path("moved.json")).unwrap();
+    meter.signal("HUP");
+    meter.wait_for("reloaded");
+    sent += wire.send(&datagrams(2, 2));
+    meter.wait_for_packets(sent);
+    meter.wait_until("two files", |_| meter.path("flows.json").exists());
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["flows.json", "moved.json"] {
+        fs::hard_link(meter.path(name), copy.path().join(name)).unwrap();
+    }
+    let (status, all, said) = meter.end("TERM");
+    assert!(status.success(), "{said}");
+    assert_eq!(number(&all, "metered", "metered_packets"), sent);
+    let packets = ["flows.json", "moved.json"].map(|name| packets_in(&copy.path().join(name)));
+    assert_eq!(packets[0] + packets[1], sent, "{packets:?}");
+    assert!(packets[0] >= 2, "{packets:?}");
+}
+
+#[test]
+fn a_reload_changes_destinations_without_a_loss() {
+    let Some(wire) = Wire::new() else { return };
+    let folder = folder();
+    let config = folder.path().join("meter.toml");
+    let path = folder.path().display().to_string();
+    let write = |export: &str, more: &str| fs::write(&config, format!("export = [{export}]\n{more}")).unwrap();
+    write(&format!("\"json:{path}/a.json\""), "");
+    let arguments = format!("-i {} --capture packet --config DIR/meter.toml --idle-timeout 1s", Wire::RIGHT);
+    let mut meter = Meter::start_in(&wire.right, &arguments, folder, &[]);
+    wire.send(&datagrams(100, 3));
+    meter.wait_for_packets(100);
+    write(&format!("\"json:{path}/b.json\""), "memory = \"64MiB\"\n");
+    meter.signal("HUP");
+    meter.wait_for("reloaded");
+    assert!(!meter.said.contains("memory: a change"), "a flag is stronger than the file: {}", meter.said);
+    wire.send(&datagrams(50, 3));
+    meter.wait_for_packets(150);
+    meter.wait_for("a.json: no longer a destination");
+    // Nonsense changes nothing.
+    write("\"ftp://nowhere\"", "");
+    meter.signal("HUP");
+    assert!(meter.wait_for("not reloaded").contains("ftp://nowhere"));
+    write(&format!("\"json:{path}/b.json\""), "key = [\"none\"]\n");
+    meter.signal("HUP");
+    assert!(meter.wait_for("takes a restart").contains("key"));
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["a.json", "b.json"] {
+        fs::hard_link(meter.path(name), copy.path().join(name)).unwrap();
+    }
+    let (status, all, said) = meter.end("TERM");
+    assert!(status.success(), "{said}");
+    assert_closes(&all, 150);
+    let packets: u64 = ["a.json", "b.json"].map(|name| packets_in(&copy.path().join(name))).iter().sum();
+    assert_eq!(packets, 150);
+}
+
+#[test]
+fn an_interface_may_disappear_and_come_back() {
+    for layer in ["packet", "xdp"] {
+        let Some(wire) = Wire::new() else { return };
+        wire.right.ip("link add other0 type veth peer name other1");
+        wire.right.ip("link set other0 up");
+        let interfaces = format!("-i {} -i other0", Wire::RIGHT);
+        let other = if layer == "xdp" { format!("-i {}", Wire::RIGHT) } else { interfaces };
+        let mut meter = Meter::start(&wire.right, &format!("{other} --capture {layer} --export json:DIR/flows.json"));
+        wire.send(&datagrams(10, 1));
+        meter.wait_for_packets(10);
+        wire.disconnect();
+        meter.wait_for("it is down or away");
+        wire.connect(1);
+        meter.wait_for("it is back");
+        wire.send(&datagrams(10, 1));
+        meter.wait_for_packets(20);
+        let (status, all, said) = meter.end("TERM");
+        assert!(status.success(), "{said}");
+        assert!(number(&all, "source", "interruptions") >= 1);
+        assert_eq!(number(&all, "metered", "metered_packets"), 20, "{layer}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_wrong_usage() {
+    for (arguments, named) in [
+        ("-r x.pcap -i eth0 --export json:-", "interface"),
+        ("-r x.pcap --capture packet --export json:-", "capture"),
+        ("-r x.pcap --metrics 127.0.0.1:1 --export json:-", "metrics"),
+        ("-r x.pcap --no-sandbox --export json:-", "no-sandbox"),
+        ("-i lo --capture dpdk --export json:-", "capture"),
+        ("-i lo --fanout luck --export json:-", "fanout"),
+        ("-i lo --cores 1-a --export json:-", "cores"),
+        ("-i lo --snaplen 3 --export json:-", "snaplen"),
+        ("-i lo --capture pcap --workers 2 --export json:-", "workers"),
+        ("-i lo -i lo --export json:-", "interface"),
+        ("-i a/b --export json:-", "interface"),
+        ("-i lo --metrics here --export json:-", "metrics"),
+        ("-i lo", "nowhere to send"),
+        ("", "-i"),
+    ] {
+        // What is not refused would run.
+        let mut command = Command::new("timeout");
+        let output = command.args(["20", METER]).args(arguments.split_whitespace()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {said}");
+        assert!(said.contains(named), "{arguments}: {said}");
+    }
+}
+
+#[test]
+fn an_interrupted_file_is_metered_as_far_as_it_was_read() {
+    for (signal, status) in [("TERM", 143), ("INT", 130)] {
+        let mut command = Command::new(METER);
+        command.args(["-r", "-", "--export", "json:-"]);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // A capture of one flow, long enough that some of it is read for sure, and then a half of a record.
+        let mut capture = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
+        let frame = udp(7);
+        let length = u32::try_from(frame.len()).unwrap().to_le_bytes();
+        for second in 0..20_000_u32 {
+            capture.extend([&(second / 1000).to_le_bytes()[..], &[0; 4], &length, &length, &frame].concat());
+        }
+        capture.extend([0; 10]);
+        // It returns when all but what a pipe holds was read.
+        stdin.write_all(&capture).unwrap();
+        let done = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+        assert!(done.success());
+        let Output { status: ended, stdout, stderr } = child.wait_with_output().unwrap();
+        assert_eq!(ended.code(), Some(status), "{}", String::from_utf8_lossy(&stderr));
+        assert!(String::from_utf8_lossy(&stdout).contains("\"packetDeltaCount\""), "{stdout:?}");
+        drop(stdin);
+    }
+}
