@@ -8,7 +8,7 @@
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use weir_ipfix::message::Buffer;
@@ -129,6 +129,8 @@ pub struct Channel {
     progress: Mutex<SendCounters>,
     /// Whether the sender shall open its destination again.
     reopen: AtomicBool,
+    /// Records in messages that were taken.
+    taken_records: AtomicU64,
 }
 
 impl Channel {
@@ -143,6 +145,7 @@ impl Channel {
             spare: Mutex::new(spare),
             progress: Mutex::default(),
             reopen: AtomicBool::new(false),
+            taken_records: AtomicU64::new(0),
         }
     }
 
@@ -164,7 +167,22 @@ impl Channel {
     ///
     /// If the queue is closed, or if it is full and `when_full` says so.
     pub fn push(&self, message: Message, when_full: WhenFull) -> Result<(), ()> {
-        self.queue.push(message, when_full).map_err(|Refused(message)| self.recycle(std::iter::once(message)))
+        let records = u64::from(message.records());
+        match self.queue.push(message, when_full) {
+            Ok(()) => {
+                self.taken_records.fetch_add(records, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(Refused(message)) => {
+                self.recycle(std::iter::once(message));
+                Err(())
+            }
+        }
+    }
+
+    /// Records that were handed over so far.
+    pub fn taken_records(&self) -> u64 {
+        self.taken_records.load(Ordering::Relaxed)
     }
 
     /// Takes memory back that was sent.

@@ -306,7 +306,8 @@ impl Running {
         while let Some(deadline) = deadline.filter(|_| !thread.is_finished()) {
             if Instant::now() >= deadline {
                 let error = io::Error::new(io::ErrorKind::TimedOut, "it took too long to take the rest");
-                let counters = channel.progress();
+                let mut counters = channel.progress();
+                counters.records_not_sent = channel.taken_records().saturating_sub(counters.records_sent);
                 return DestinationReport { destination, counters, error: Some(error), refusal: None };
             }
             thread::sleep(Duration::from_millis(5));

@@ -29,7 +29,7 @@ struct Packets {
 }
 
 impl Packets {
-    fn new(count: u64, ends: bool) -> Source {
+    fn source(count: u64, ends: bool) -> Source {
         Box::new(Self { count, handed_over: 0, ends })
     }
 }
@@ -115,7 +115,7 @@ impl Seen {
 
 #[test]
 fn a_flow_ends_by_the_time_that_passes() {
-    let seen = start(Packets::new(3, false), Vec::new(), Duration::from_millis(50), false);
+    let seen = start(Packets::source(3, false), Vec::new(), Duration::from_millis(50), false);
     // Nothing comes any more, and timestamps are of 1970.
     seen.wait_until(|seen| !seen.kept.0.lock().unwrap().is_empty());
     let (kept, progress) = seen.end();
@@ -126,8 +126,8 @@ fn a_flow_ends_by_the_time_that_passes() {
 
 #[test]
 fn a_source_that_ends_is_opened_again() {
-    let again = vec![Packets::new(4, false)];
-    let seen = start(Packets::new(3, true), again, Duration::from_secs(3600), false);
+    let again = vec![Packets::source(4, false)];
+    let seen = start(Packets::source(3, true), again, Duration::from_secs(3600), false);
     seen.wait_until(|seen| seen.slot.read().taken_packets == 7);
     let events = seen.events.lock().unwrap().clone();
     assert!(events.len() == 2 && events[0].starts_with("Ended") && events[1] == "Back", "{events:?}");
@@ -139,7 +139,7 @@ fn a_source_that_ends_is_opened_again() {
 
 #[test]
 fn what_waits_is_taken_before_the_end() {
-    let seen = start(Packets::new(1000, false), Vec::new(), Duration::from_secs(3600), true);
+    let seen = start(Packets::source(1000, false), Vec::new(), Duration::from_secs(3600), true);
     let (kept, progress) = seen.end();
     assert_eq!(kept, [(1000, EndReason::FORCED)]);
     assert_eq!(
@@ -150,7 +150,7 @@ fn what_waits_is_taken_before_the_end() {
 
 #[test]
 fn new_timeouts_hold_for_flows_that_are_there() {
-    let seen = start(Packets::new(1, false), Vec::new(), Duration::from_secs(2), false);
+    let seen = start(Packets::source(1, false), Vec::new(), Duration::from_secs(2), false);
     seen.wait_until(|seen| seen.slot.read().flows == 1);
     seen.slot.adopt(MeterConfig { idle_timeout: Duration::from_secs(3600), ..MeterConfig::default() });
     // Longer than the flow would have lasted.

@@ -8,7 +8,7 @@ use std::{
     path::Path,
     process::ExitCode,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError},
     },
@@ -16,12 +16,11 @@ use std::{
 };
 
 use anyhow::Context;
-use weir_export::{DestinationReport, ExportSink, Exporter, SendCounters, SinkCounters};
-use weir_flow::{FlowRecord, RecordSink};
+use weir_export::{DestinationReport, Exporter, SendCounters};
 use weir_metering::{
     Share,
     capture::open_pcap,
-    live::{Event, Lane, LiveSink, Reopen, Running, Tell},
+    live::{Event, Lane, Reopen, Running, Tell},
 };
 
 use crate::{
@@ -32,6 +31,7 @@ use crate::{
     options::{Options, Settings, live::StatusSocket as Wanted},
     sandbox::{self, Needs, User},
     signals::{Order, Orders},
+    sink::{self, Next, Sink},
     status::{self, StatusSocket},
 };
 
@@ -163,51 +163,9 @@ fn confine(settings: &Settings, socket: Option<&StatusSocket>, xdp: bool) -> any
     Ok(())
 }
 
-/// Where a lane finds its next sink.
-type Next = Arc<Mutex<Option<ExportSink>>>;
-
-/// The sink of a lane: the exporter's, which may be exchanged while the lane runs.
-pub struct LaneSink {
-    current: ExportSink,
-    next: Next,
-    /// What those counted that were exchanged.
-    before: SinkCounters,
-    has_ended: bool,
-}
-
-impl RecordSink for LaneSink {
-    #[inline]
-    fn record(&mut self, record: &FlowRecord<'_>) {
-        self.current.record(record);
-    }
-}
-
-impl LiveSink for LaneSink {
-    type Counters = SinkCounters;
-
-    fn every_second(&mut self) -> SinkCounters {
-        self.current.flush();
-        let next = self.next.try_lock().ok().and_then(|mut next| next.take());
-        if let Some(mut next) = next {
-            if self.has_ended {
-                next.wait_when_full();
-            }
-            self.before.add(&std::mem::replace(&mut self.current, next).finish());
-        }
-        let mut counters = self.before;
-        counters.add(&self.current.counters());
-        counters
-    }
-
-    fn capture_has_ended(&mut self) {
-        self.has_ended = true;
-        self.current.wait_when_full();
-    }
-}
-
 /// Lanes that are not started yet.
 struct Lanes {
-    lanes: Vec<(Lane<LaneSink>, String, Option<usize>)>,
+    lanes: Vec<(Lane<Sink>, String, Option<usize>)>,
     layers: Vec<&'static str>,
     /// Where their sinks are exchanged.
     nexts: Vec<Next>,
@@ -222,13 +180,8 @@ fn lanes(settings: &Settings, opened: Vec<Opened>, exporter: &Exporter) -> anyho
         lanes.layers.push(backend.name());
         let cores = cores::choose(&name, sources.len(), &settings.live.cores, &mut taken);
         for ((worker, source), core) in sources.into_iter().enumerate().zip(cores) {
-            let sink = LaneSink {
-                current: exporter.sink(),
-                next: Arc::default(),
-                before: SinkCounters::default(),
-                has_ended: false,
-            };
-            lanes.nexts.push(sink.next.clone());
+            let sink = Sink::new(exporter.sink());
+            lanes.nexts.push(sink.next());
             let again = reopen(settings, &name, backend);
             let lane = Lane::new(&settings.meter, share, sink, source, again, tell(name.clone()))
                 .context("cannot reserve memory")?;
@@ -260,8 +213,8 @@ fn tell(name: String) -> Tell {
 }
 
 impl Lanes {
-    fn start(self, stop: &Arc<AtomicBool>) -> anyhow::Result<Vec<Running<LaneSink>>> {
-        let start = |(lane, name, core): (Lane<LaneSink>, String, _)| lane.start(name, core, stop.clone());
+    fn start(self, stop: &Arc<AtomicBool>) -> anyhow::Result<Vec<Running<Sink>>> {
+        let start = |(lane, name, core): (Lane<Sink>, String, _)| lane.start(name, core, stop.clone());
         let running: io::Result<Vec<_>> = self.lanes.into_iter().map(start).collect();
         running.context("cannot start a worker")
     }
@@ -271,7 +224,7 @@ impl Lanes {
 struct Watch<'a> {
     board: &'a Board,
     orders: &'a Receiver<Order>,
-    running: &'a [Running<LaneSink>],
+    running: &'a [Running<Sink>],
     notify: &'a Notify,
     reloading: Reloading,
 }
@@ -368,7 +321,7 @@ impl Reloading {
         let changed = board.with_exporter(|exporter| {
             exporter.change(&settings.exporter)?;
             for next in &self.nexts {
-                *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(exporter.sink());
+                sink::exchange(next, exporter.sink());
             }
             Ok::<_, weir_export::StartError>(())
         });
@@ -384,8 +337,7 @@ impl Reloading {
 
     /// Ends destinations that are not wanted any more, once no lane has them.
     fn end_retired(&mut self, board: &Board) {
-        let is_taken = |next: &Next| next.lock().unwrap_or_else(PoisonError::into_inner).is_none();
-        if !self.retiring || !self.nexts.iter().all(is_taken) {
+        if !self.retiring || !self.nexts.iter().all(sink::is_taken) {
             return;
         }
         self.retiring = false;
@@ -410,7 +362,7 @@ struct Outcome {
 }
 
 /// Ends lanes that were told to stop, and then the exporter: within five seconds, whatever destinations do.
-fn end(board: &Board, running: Vec<Running<LaneSink>>) -> Outcome {
+fn end(board: &Board, running: Vec<Running<Sink>>) -> Outcome {
     let begin = Instant::now();
     while begin.elapsed() < GIVE_UP && !running.iter().all(Running::has_ended) {
         std::thread::sleep(Duration::from_millis(5));
@@ -484,12 +436,5 @@ impl Outcome {
             text += &format!("{} {what}\n", if is_so { "✓" } else { "✗" });
         }
         text
-    }
-}
-
-impl Drop for LaneSink {
-    fn drop(&mut self) {
-        // Whoever exchanges sinks waits for them to be taken.
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

@@ -14,6 +14,7 @@ mod remedies;
 mod report;
 mod sandbox;
 mod signals;
+mod sink;
 mod status;
 mod system;
 mod units;
@@ -32,6 +33,7 @@ use weir_metering::{capture, meter};
 use options::{Command, Options, Settings, StatusOptions};
 use report::Report;
 use signals::{Interrupted, Interruptible};
+use sink::Sink;
 
 /// Exit status for wrong usage.
 const USAGE: u8 = 2;
@@ -110,7 +112,7 @@ fn answer(text: &str) -> ExitCode {
 fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let interrupted = Interrupted::new().context("cannot wait for signals")?;
     let exporter = Exporter::start(&settings.exporter)?;
-    let mut sinks: Vec<_> = (0..settings.workers.get()).map(|_| exporter.sink()).collect();
+    let mut sinks: Vec<_> = (0..settings.workers.get()).map(|_| Sink::new(exporter.sink())).collect();
     let mut ledger = Ledger::default();
     let mut span: Option<(Timestamp, Timestamp)> = None;
     let mut files = 0;
@@ -149,7 +151,7 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    let (sink, destinations) = exporter.finish(sinks);
+    let (sink, destinations) = exporter.finish(sinks.into_iter().map(Sink::into_inner).collect());
     // Whoever reads standard output may have had enough: what was not written after that is no failure.
     let mut had_enough = false;
     for report in &destinations {
