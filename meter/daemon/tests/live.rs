@@ -456,3 +456,48 @@ fn an_interrupted_file_is_metered_as_far_as_it_was_read() {
         drop(stdin);
     }
 }
+
+#[test]
+fn a_service_manager_is_told() {
+    let Some(wire) = Wire::new() else { return };
+    let folder = folder();
+    let path = folder.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let env = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "30000000")];
+    let arguments = format!("-i {} --capture packet --export json:DIR/flows.json", Wire::RIGHT);
+    let meter = Meter::start_in(&wire.right, &arguments, folder, &env);
+    let hears = |what: &str| {
+        let mut datagram = [0; 256];
+        loop {
+            let octets = manager.recv(&mut datagram).unwrap();
+            if datagram[..octets].starts_with(what.as_bytes()) {
+                break;
+            }
+        }
+    };
+    hears("READY=1");
+    hears("WATCHDOG=1");
+    meter.signal("HUP");
+    hears("RELOADING=1");
+    hears("READY=1");
+    assert!(meter.end("TERM").0.success());
+    hears("STOPPING=1");
+}
+
+#[test]
+fn the_unit_for_systemd_is_one() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/systemd/weir-meter.service");
+    let unit = fs::read_to_string(unit).unwrap().replace("/usr/bin/weir-meter", METER);
+    let folder = folder();
+    let path = folder.path().join("weir-meter.service");
+    fs::write(&path, unit).unwrap();
+    match Command::new("systemd-analyze").arg("verify").arg(&path).output() {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            // Units of this machine are none of ours.
+            assert!(output.status.success() && !said.contains("weir-meter.service:"), "{said}");
+        }
+        Err(error) => println!("skipped: no program systemd-analyze: {error}"),
+    }
+}
