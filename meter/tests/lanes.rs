@@ -150,12 +150,13 @@ fn what_waits_is_taken_before_the_end() {
 
 #[test]
 fn new_timeouts_hold_for_flows_that_are_there() {
-    let seen = start(Packets::source(1, false), Vec::new(), Duration::from_secs(2), false);
+    // Its timestamp makes the packet two seconds old, and there has to be time to adopt.
+    let seen = start(Packets::source(1, false), Vec::new(), Duration::from_secs(6), false);
     seen.wait_until(|seen| seen.slot.read().flows == 1);
     seen.slot.adopt(MeterConfig { idle_timeout: Duration::from_secs(3600), ..MeterConfig::default() });
     // Longer than the flow would have lasted.
     let begin = Instant::now();
-    seen.wait_until(|_| begin.elapsed() > Duration::from_secs(4));
+    seen.wait_until(|_| begin.elapsed() > Duration::from_secs(7));
     let (kept, _) = seen.end();
     assert_eq!(kept, [(1, EndReason::FORCED)]);
 }
