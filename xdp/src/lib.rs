@@ -2,7 +2,7 @@
 //! AF_XDP, the kernel's fast way of packets to a program.
 //!
 //! [`open`] gives one packet source, an [`Xsk`], for each receive queue of an interface. [`probe`] says whether this machine
-//! has AF_XDP at all, [`in_use`] what else lives on an interface: **AF_XDP takes the packets away**, the kernel's own network
+//! has AF_XDP at all, [`in_use()`] what else lives on an interface: **AF_XDP takes the packets away**, the kernel's own network
 //! stack sees none of those that a socket is given.
 //!
 //! # How packets come
