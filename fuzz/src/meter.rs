@@ -35,7 +35,8 @@ fn link(octet: u8) -> LinkType {
 pub fn packet(data: &[u8]) {
     let [kind, snapped, data @ ..] = data else { return };
     let wire_octets = u32::try_from(data.len()).unwrap_or(u32::MAX).saturating_add(u32::from(*snapped) * 100);
-    let packet = Packet { data, wire_octets, ts: Timestamp::ZERO, interface: 0, link: link(*kind) };
+    let packet =
+        Packet { data, wire_octets, ts: Timestamp::ZERO, interface: 0, link: link(*kind), merged: Merged::NOT };
     match decode(&packet) {
         Ok(decoded) => {
             let key = decoded.key;

@@ -146,7 +146,14 @@ fn conversations(packets: &[Owned]) -> Vec<(Transport, Pieces)> {
 fn packet(owned: &Owned) -> weir_flow::Packet<'_> {
     let wire_octets = u32::try_from(owned.data.len()).unwrap_or(u32::MAX);
     let ts = weir_flow::Timestamp::from_secs(1_700_000_000);
-    weir_flow::Packet { data: &owned.data, wire_octets, ts, interface: 0, link: owned.link }
+    weir_flow::Packet {
+        data: &owned.data,
+        wire_octets,
+        ts,
+        interface: 0,
+        link: owned.link,
+        merged: weir_flow::Merged::NOT,
+    }
 }
 
 /// Writes records into the bodies of messages.
