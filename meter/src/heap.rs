@@ -6,7 +6,7 @@
 //! much it is. So it is asked, whenever a budget has grown by a step; and a heap that has taken more than it may makes the
 //! budget smaller.
 
-use std::{fs::File, os::unix::fs::FileExt};
+use std::{fs::File, os::unix::fs::FileExt, sync::OnceLock};
 
 use weir_parsers::app::Budget;
 
@@ -14,7 +14,7 @@ use weir_parsers::app::Budget;
 #[derive(Debug)]
 pub struct Heap {
     /// `None` where the system does not tell, or nobody asks.
-    status: Option<File>,
+    status: Option<&'static File>,
     /// Octets that it may take.
     allowed: usize,
     /// Octets of private memory when it was asked for the first time: with the flow tables, and the stacks of all threads.
@@ -32,7 +32,7 @@ impl Heap {
 
     /// The heap of a process that may take so many octets from now on; `None` if nobody cares.
     pub fn new(allowed: Option<usize>) -> Self {
-        let status = allowed.and_then(|_| File::open("/proc/self/status").ok());
+        let status = allowed.and_then(|_| status());
         let allowed = allowed.unwrap_or_default();
         Self { status, allowed: allowed - allowed / Self::MARGIN, before: None, most: 0 }
     }
@@ -40,7 +40,7 @@ impl Heap {
     /// Looks how much it has taken, and makes a budget smaller that has led to more than is allowed, for as long as it does.
     #[cold]
     pub fn bound(&mut self, budget: &mut Budget) {
-        let Some(now) = self.status.as_ref().and_then(private) else { return };
+        let Some(now) = self.status.and_then(private) else { return };
         let grown = now.saturating_sub(*self.before.get_or_insert(now));
         let excess = grown.saturating_sub(self.allowed);
         // What is there already may be used again; it must not become more.
@@ -48,6 +48,13 @@ impl Heap {
         self.most = self.most.max(grown);
         budget.lower(limit.min(budget.whole().saturating_sub(Self::FOR_EXCESS * excess)));
     }
+}
+
+/// Where the system says how much memory this process has; opened once. A process that gives up the right to open files calls
+/// this before.
+pub fn status() -> Option<&'static File> {
+    static STATUS: OnceLock<Option<File>> = OnceLock::new();
+    STATUS.get_or_init(|| File::open("/proc/self/status").ok()).as_ref()
 }
 
 /// Octets of private memory that may be written to, whether it was touched or not: the heap, maps, stacks.
@@ -68,7 +75,7 @@ mod tests {
     fn a_heap_that_has_taken_too_much_makes_the_budget_smaller() {
         const MIB: usize = 1 << 20;
         let mut heap = Heap::new(Some(64 * MIB));
-        if heap.status.as_ref().and_then(private).is_none() {
+        if heap.status.and_then(private).is_none() {
             println!("skipped: the system does not say how much memory a process holds");
             return;
         }

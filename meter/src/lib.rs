@@ -20,7 +20,7 @@ mod config;
 mod fragments;
 mod handover;
 mod hash;
-mod heap;
+pub mod heap;
 pub mod live;
 mod memory;
 mod offline;

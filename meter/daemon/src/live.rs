@@ -70,6 +70,7 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
         Some(path) => Some(File::create(path).with_context(|| format!("cannot write {}", path.display()))?),
         None => None,
     };
+    weir_metering::heap::status();
     confine(&settings, socket.as_ref(), opened.iter().any(|o| o.backend == Backend::Xdp))?;
     // From here on, threads.
     let exporter = exporter.start()?;
