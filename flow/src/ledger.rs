@@ -99,6 +99,12 @@ counters! {
         pub ended_forced,
         #[doc = "records closed early because the cache was full (end reason 5)"]
         pub ended_lack_of_resources,
+        #[doc = "records of TCP connections whose beginning was seen, with packets of both directions"]
+        pub connections_both_ways,
+        #[doc = "the same, of which only packets of the client were seen, and more than its first"]
+        pub connections_client_only,
+        #[doc = "the same, of which only packets of the server were seen, and more than its first"]
+        pub connections_server_only,
         #[doc = "application transactions found"]
         pub transactions,
         #[doc = "application transactions left out of the records by --max-transactions or a full queue of open ones"]

@@ -698,6 +698,22 @@ impl FlowCache {
     }
 }
 
+/// Counts a connection by the directions that were seen of it. What never got beyond its first packet, as of a scan, tells
+/// nothing.
+fn count_directions(record: &FlowRecord<'_>, only_server: bool, counters: &mut Metered) {
+    let FlowRecord { forward, reverse, .. } = record;
+    if forward.tcp_flags & (SYN | ACK) != SYN | ACK || forward.packets < 2 {
+        return;
+    }
+    *if reverse.packets > 0 {
+        &mut counters.connections_both_ways
+    } else if only_server {
+        &mut counters.connections_server_only
+    } else {
+        &mut counters.connections_client_only
+    } += 1;
+}
+
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -887,6 +903,9 @@ impl Closer<'_> {
             app,
             ..FlowRecord::default()
         };
+        if key.protocol == protocol::TCP {
+            count_directions(&record, turned, self.counters);
+        }
         let responders = (cold.vlan[responder], cold.class_of_service[responder], cold.interface[responder]);
         let responders_type_code = icmp_type_code(responder);
         // What is counted from now on is the next record's.

@@ -238,7 +238,7 @@ impl Watch<'_> {
         let mut next_tick = Instant::now() + TICK;
         let mut printed = (Instant::now(), self.board.read());
         let (mut seen, mut stuck) = (Vec::new(), 0);
-        let mut lopsided = Vec::new();
+        let mut said = Vec::new();
         loop {
             match self.orders.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -259,7 +259,7 @@ impl Watch<'_> {
                     }
                     self.reloading.end_retired(self.board);
                     let now = self.board.tick();
-                    self.say_what_is_lopsided(&now, &mut lopsided);
+                    say_what_is_shared_badly(&now, &mut said);
                     if self.is_over(&now) {
                         return;
                     }
@@ -274,16 +274,6 @@ impl Watch<'_> {
         *printed = (Instant::now(), now);
     }
 
-    /// Says it once of each interface.
-    fn say_what_is_lopsided(&self, now: &Picture, said: &mut Vec<String>) {
-        for interface in &now.interfaces {
-            if let Some(why) = status::lopsided(interface).filter(|_| !said.contains(&interface.name)) {
-                eprintln!("weir-meter: {why}");
-                said.push(interface.name.clone());
-            }
-        }
-    }
-
     fn is_over(&self, now: &Picture) -> bool {
         if now.destinations.iter().all(|destination| destination.has_ended) {
             eprintln!("weir-meter: no destination takes records any more");
@@ -291,6 +281,19 @@ impl Watch<'_> {
         }
         // One that has ended panicked: whoever joins it says so.
         self.running.iter().any(Running::has_ended)
+    }
+}
+
+/// Says of each interface once if its workers have unequal shares, and once if directions come to different ones.
+fn say_what_is_shared_badly(now: &Picture, said: &mut Vec<(usize, String)>) {
+    for interface in &now.interfaces {
+        for (kind, why) in [status::lopsided(interface), status::split(interface)].into_iter().enumerate() {
+            let it = (kind, interface.name.clone());
+            if let Some(why) = why.filter(|_| !said.contains(&it)) {
+                eprintln!("weir-meter: {why}");
+                said.push(it);
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use weir_export::SinkCounters;
+use weir_flow::ledger::Metered;
 use weir_metering::live::Progress;
 
 use crate::{
@@ -77,10 +78,34 @@ pub fn lopsided(interface: &InterfacePicture) -> Option<String> {
     let (worker, most) = interface.workers.iter().map(packets).enumerate().max_by_key(|(_, packets)| *packets)?;
     let share = all / interface.workers.len() as u64;
     (interface.workers.len() > 1 && all >= ENOUGH && most > 2 * share).then(|| {
-        let percent = most * 100 / all;
+        let percent = percent(most, all);
         format!(
             "{}: worker {worker} has {percent} % of the packets: with --capture packet, --fanout hash spreads by addresses and \
              ports; with xdp and --fanout queue the interface does (ethtool -x {0}; ethtool -N {0} rx-flow-hash udp4 sdfn)",
+            interface.name
+        )
+    })
+}
+
+/// Connections after which it is judged whether workers see both directions of them.
+const ENOUGH_CONNECTIONS: u64 = 100;
+
+/// What is wrong with an interface of which one worker gets the packets of clients, and another one those of servers.
+pub fn split(interface: &InterfacePicture) -> Option<String> {
+    let of = |counter: fn(&Metered) -> u64| -> u64 {
+        interface.workers.iter().map(|worker| counter(&worker.ledger.metered)).sum()
+    };
+    let both = of(|metered| metered.connections_both_ways);
+    let clients = of(|metered| metered.connections_client_only);
+    let servers = of(|metered| metered.connections_server_only);
+    // If there is only one of the two, only that comes to the interface.
+    let is_split = clients.min(servers) >= ENOUGH_CONNECTIONS.max(both);
+    (interface.workers.len() > 1 && is_split).then(|| {
+        format!(
+            "{0}: the directions of connections come to different workers ({clients} of clients alone, {servers} of servers \
+             alone, {both} of both), each of which makes a record of its own: --capture packet --fanout hash or addresses \
+             keeps them together; else a symmetric hash of the interface (ethtool -X {0} hkey 6d:5a:6d:5a…; ethtool -N {0} \
+             rx-flow-hash udp4 sdfn)",
             interface.name
         )
     })
@@ -115,8 +140,9 @@ pub fn page(now: &Picture, latest: Option<&Picture>, earlier: Option<&Picture>) 
             grouped(nic.rx_dropped),
             grouped(nic.lost()),
         );
+        let all = interface.workers.iter().map(|worker| worker.ledger.metered.delivered_packets).sum();
         for (number, worker) in interface.workers.iter().enumerate() {
-            text.push_str(&worker_lines(number, worker));
+            text.push_str(&worker_lines(number, worker, all));
         }
     }
     for destination in &now.destinations {
@@ -134,7 +160,13 @@ pub fn page(now: &Picture, latest: Option<&Picture>, earlier: Option<&Picture>) 
     text
 }
 
-fn worker_lines(number: usize, worker: &Progress<SinkCounters>) -> String {
+/// Share of one worker in what all did, in percent.
+fn percent(part: u64, all: u64) -> u64 {
+    (part * 100).checked_div(all).unwrap_or(0)
+}
+
+/// `all`: packets of all workers of the interface.
+fn worker_lines(number: usize, worker: &Progress<SinkCounters>, all: u64) -> String {
     let mut text = String::new();
     let metered = &worker.ledger.metered;
     let _ = writeln!(
@@ -148,13 +180,21 @@ fn worker_lines(number: usize, worker: &Progress<SinkCounters>) -> String {
     );
     let _ = writeln!(
         text,
-        "                {} delivered = {} metered + {} ignored; {} flows, {} records, {} dropped",
+        "                {} delivered ({} % of the interface's) = {} metered + {} ignored; {} flows, {} records, {} dropped",
         grouped(metered.delivered_packets),
+        percent(metered.delivered_packets, all),
         grouped(metered.metered_packets),
         grouped(worker.ledger.ignored_packets()),
         grouped(worker.flows),
         grouped(metered.records_created),
         grouped(dropped(&worker.sink)),
+    );
+    let connections =
+        [metered.connections_both_ways, metered.connections_client_only, metered.connections_server_only].map(grouped);
+    let _ = writeln!(
+        text,
+        "                connections: {} both ways, {} of the client alone, {} of the server alone",
+        connections[0], connections[1], connections[2]
     );
     for (family, values) in WORKER {
         for ((name, meaning), value) in family.definitions.iter().zip(values(worker)) {
@@ -369,16 +409,44 @@ mod tests {
     use super::*;
     use crate::nic::Nic;
 
+    /// An interface, with what its workers did.
+    fn eth1(workers: impl IntoIterator<Item = Metered>) -> InterfacePicture {
+        let worker = |metered| {
+            let mut worker = Progress::<SinkCounters>::default();
+            worker.ledger.metered = metered;
+            worker
+        };
+        let workers = workers.into_iter().map(worker).collect();
+        InterfacePicture { name: "eth1".to_owned(), layer: "AF_PACKET", nic: Nic::default(), workers }
+    }
+
+    #[test]
+    fn directions_that_come_to_different_workers_are_told_from_one_that_does_not_come() {
+        let of = |connections: &[[u64; 3]]| {
+            split(&eth1(connections.iter().map(|&[both, client, server]| Metered {
+                connections_both_ways: both,
+                connections_client_only: client,
+                connections_server_only: server,
+                ..Metered::default()
+            })))
+        };
+        let said = of(&[[3, 200, 10], [2, 5, 180]]).unwrap();
+        assert!(said.contains("205 of clients alone, 190 of servers alone, 5 of both"), "{said}");
+        assert!(said.starts_with("eth1: ") && said.contains("ethtool -X eth1"), "{said}");
+        for fine in [
+            &[[500, 200, 180], [2, 5, 180]][..],
+            &[[0, 900, 3], [0, 800, 2]],
+            &[[0, 20, 20], [0, 30, 30]],
+            &[[0, 900, 900]],
+        ] {
+            assert_eq!(of(fine), None, "{fine:?}");
+        }
+    }
+
     #[test]
     fn a_worker_with_most_of_the_packets_is_named() {
         let interface = |shares: &[u64]| {
-            let worker = |packets: &u64| {
-                let mut worker = Progress::<SinkCounters>::default();
-                worker.ledger.metered.delivered_packets = *packets;
-                worker
-            };
-            let workers = shares.iter().map(worker).collect();
-            InterfacePicture { name: "eth1".to_owned(), layer: "AF_PACKET", nic: Nic::default(), workers }
+            eth1(shares.iter().map(|&packets| Metered { delivered_packets: packets, ..Metered::default() }))
         };
         assert!(lopsided(&interface(&[10, 90_000, 20_000])).unwrap().starts_with("eth1: worker 1 has 81 %"));
         for fine in [&[200_000][..], &[60_000, 50_000], &[1, 99], &[]] {

@@ -91,3 +91,27 @@ fn a_full_cache_gives_its_oldest_records_with_end_reason_5() {
     assert_eq!(ledger.metered.ended_forced, 16);
     assert_eq!(ledger.metered.ended_lack_of_resources, 84);
 }
+
+#[test]
+fn a_connection_is_counted_by_the_directions_that_were_seen_of_it() {
+    let whole = [(false, SYN), (true, SYN | ACK), (false, ACK), (true, ACK)];
+    let of = |seen: &dyn Fn(bool) -> bool| {
+        let packets = whole.iter().zip(1..).filter(|((is_answer, _), _)| seen(*is_answer));
+        let sent: Vec<_> =
+            packets.map(|(&(is_answer, flags), second)| Sent::tcp(is_answer, flags, second * SECOND)).collect();
+        let counts = |uniflow| {
+            let metered = meter(&MeterConfig { uniflow, ..MeterConfig::default() }, 1, &sent).0.metered;
+            [metered.connections_both_ways, metered.connections_client_only, metered.connections_server_only]
+        };
+        assert_eq!(counts(true), counts(false));
+        counts(true)
+    };
+    assert_eq!(of(&|_| true), [1, 0, 0]);
+    assert_eq!(of(&|is_answer| !is_answer), [0, 1, 0]);
+    assert_eq!(of(&|is_answer| is_answer), [0, 0, 1]);
+    assert_eq!(of(&|_| false), [0, 0, 0]);
+    // A scan, and an answer that is sent again.
+    let scan = [1, 2].map(|second| Sent::tcp(false, SYN, second * SECOND));
+    let metered = meter(&MeterConfig::default(), 1, &scan).0.metered;
+    assert_eq!((metered.connections_client_only, metered.connections_server_only), (0, 0));
+}
