@@ -187,6 +187,9 @@ fn remedy(step: &str, source: &io::Error) -> &'static str {
     }
 }
 
+/// Sockets that a ring of a group has in reserve: one for each time that its interface goes and comes back.
+const SPARES: usize = 8;
+
 /// Packets of an interface.
 #[derive(Debug)]
 pub struct Ring {
@@ -195,7 +198,7 @@ pub struct Ring {
     blocks: Blocks,
     socket: Socket,
     /// For the time after the interface was gone, when this process may have no right to make one.
-    spare: Option<Socket>,
+    spares: Vec<Socket>,
     is_in_group: bool,
     /// The block that the kernel gives next.
     current: usize,
@@ -232,10 +235,10 @@ impl Ring {
         };
         let (blocks, has_vnet) = prepare(&socket, &config).map_err(refused)?;
         let_in(&socket, device, &config).map_err(refused)?;
-        let spare = if config.fanout.is_some() { Socket::new().ok() } else { None };
+        let spares = (0..SPARES).take_while(|_| config.fanout.is_some()).map_while(|_| Socket::new().ok()).collect();
         Ok(Self {
             is_in_group: config.fanout.is_some(),
-            spare,
+            spares,
             config,
             blocks,
             socket,
@@ -364,8 +367,7 @@ impl Ring {
     /// Goes on with another socket, which is in no group: one that is stays bound to its interface, and as long as there is one
     /// of a group, nobody can join it with another interface.
     fn leave_group(&mut self) -> io::Result<()> {
-        let socket = self.spare.take().map_or_else(Socket::new, Ok)?;
-        self.spare = Socket::new().ok();
+        let socket = self.spares.pop().map_or_else(Socket::new, Ok)?;
         let (blocks, has_vnet) = prepare(&socket, &self.config).map_err(|(_, error)| error)?;
         self.count();
         (self.blocks, self.socket, self.current) = (blocks, socket, 0);
