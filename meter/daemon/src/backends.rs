@@ -3,7 +3,7 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::ensure;
 use weir_flow::LinkType;
 use weir_metering::{
     capture::{
@@ -12,11 +12,13 @@ use weir_metering::{
     },
     live::Source,
 };
-use weir_xdp::{Strategy, XdpConfig};
 
-use crate::options::{
-    Settings,
-    live::{Layer, LiveSettings, ShareOut},
+use crate::{
+    options::{
+        Settings,
+        live::{Layer, LiveSettings, ShareOut},
+    },
+    xdp,
 };
 
 /// A layer.
@@ -52,11 +54,9 @@ pub struct Opened {
 }
 
 /// Longest time that a source waits for packets before it says that there are none.
-const PATIENCE: Duration = Duration::from_millis(250);
+pub const PATIENCE: Duration = Duration::from_millis(250);
 /// Octets of a block of a ring, where there is room for several.
 const BLOCK: u32 = 1 << 20;
-/// Octets of a frame of AF_XDP: packets of an Ethernet MTU fit.
-const FRAME: u32 = 2048;
 
 /// Opens an interface for so many workers.
 ///
@@ -72,7 +72,7 @@ pub fn open(settings: &Settings, name: &str, workers: usize) -> anyhow::Result<O
     let sources = match backend {
         Backend::Packet => rings(live, name, workers)?,
         Backend::Pcap => vec![through_pcap(live, name)?],
-        Backend::Xdp => xsks(live, name, workers)?,
+        Backend::Xdp => xdp::open(live, name, workers)?,
     };
     Ok(Opened { name: name.to_owned(), backend, sources })
 }
@@ -81,10 +81,9 @@ pub fn open(settings: &Settings, name: &str, workers: usize) -> anyhow::Result<O
 fn best(live: &LiveSettings, name: &str, workers: usize) -> Backend {
     let serves = live.filter.is_none()
         && live.promiscuous
-        && weir_xdp::receive_queues(name).is_ok_and(|queues| queues == workers)
-        && matches!(weir_xdp::probe(), weir_xdp::Support::Available)
-        && weir_xdp::in_use(name).is_none()
-        && is_mirror_port(name);
+        && !live.hardware_time
+        && is_mirror_port(name)
+        && xdp::serves(name, workers);
     if serves { Backend::Xdp } else { Backend::Packet }
 }
 
@@ -99,6 +98,7 @@ fn is_mirror_port(name: &str) -> bool {
 ///
 /// As libpcap says.
 pub fn through_pcap(live: &LiveSettings, name: &str) -> anyhow::Result<Source> {
+    ensure!(!live.hardware_time, "hardware-time: not through libpcap: use --capture packet");
     Ok(open_pcap(name, &pcap_settings(live))?)
 }
 
@@ -144,6 +144,7 @@ fn ring_config(live: &LiveSettings, name: &str, filter: Option<Vec<Instruction>>
         blocks: (octets / block_octets).max(2),
         snap_octets: live.snap_octets,
         promiscuous: live.promiscuous,
+        hardware_time: live.hardware_time,
         filter,
         poll_timeout: PATIENCE,
         fanout: (workers > 1).then(|| Fanout { group: group(name), mode, members }),
@@ -162,32 +163,4 @@ fn group(name: &str) -> u16 {
 fn link_type(name: &str) -> LinkType {
     let kind = fs::read_to_string(format!("/sys/class/net/{name}/type")).unwrap_or_default();
     if matches!(kind.trim(), "1" | "772") { LinkType::ETHERNET } else { LinkType::RAW }
-}
-
-fn xsks(live: &LiveSettings, name: &str, workers: usize) -> anyhow::Result<Vec<Source>> {
-    if live.filter.is_some() {
-        bail!("filter: AF_XDP has none: use --capture packet");
-    }
-    if let (Some(use_of_it), false) = (weir_xdp::in_use(name), live.steal) {
-        bail!(
-            "{name}: {use_of_it}: AF_XDP would take its packets away from the system; --steal does so, --capture packet does not"
-        );
-    }
-    let sockets = weir_xdp::open(name, &xdp_config(live)).with_context(|| format!("cannot capture on {name}"))?;
-    if sockets.len() != workers {
-        bail!("workers: {name} has {} receive queues, and AF_XDP takes a worker for each", sockets.len());
-    }
-    if let Some(first) = sockets.first() {
-        let way = if first.zero_copy() { "without a copy" } else { "with a copy of each packet" };
-        eprintln!("weir-meter: {name}: AF_XDP, {:?} mode, {way}", first.mode());
-    }
-    Ok(sockets.into_iter().map(|socket| Box::new(socket) as Source).collect())
-}
-
-fn xdp_config(live: &LiveSettings) -> XdpConfig {
-    let frames = u32::try_from(live.buffer_octets).unwrap_or(u32::MAX) / FRAME;
-    let strategy = if live.busy_poll { Strategy::BusyPoll { budget: 64 } } else { Strategy::SleepBatching };
-    // A power of two, at least as many as a batch of the driver takes.
-    let frames = 1 << frames.max(512).ilog2();
-    XdpConfig { frame_octets: FRAME, frames, strategy, wait: PATIENCE, ..XdpConfig::default() }
 }

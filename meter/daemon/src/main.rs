@@ -18,6 +18,7 @@ mod sink;
 mod status;
 mod system;
 mod units;
+mod xdp;
 
 use std::{
     io::{self, Write},

@@ -42,6 +42,12 @@ impl Nic {
     }
 }
 
+/// Receive queues of an interface, at least one.
+pub fn receive_queues(name: &str) -> usize {
+    let queues = fs::read_dir(format!("/sys/class/net/{name}/queues")).into_iter().flatten().flatten();
+    queues.filter(|queue| queue.file_name().to_string_lossy().starts_with("rx-")).count().max(1)
+}
+
 /// An interface whose counters are watched.
 #[derive(Debug)]
 pub struct Watched {

@@ -8,6 +8,7 @@ use clap::Args;
 use weir_metering::capture::MAX_CAPTURED;
 
 use crate::backends::Backend;
+use crate::nic;
 use crate::units::{parse_duration, show_duration};
 
 /// As they stand on the command line, or in the file.
@@ -33,6 +34,10 @@ pub struct LiveOptions {
     /// Do not put interfaces into promiscuous mode
     #[arg(long)]
     pub no_promiscuous: bool,
+
+    /// Take timestamps of the interface, where it makes them and through AF_PACKET; else those of the kernel
+    #[arg(long)]
+    pub hardware_time: bool,
 
     /// What decides which worker gets a packet of AF_PACKET: hash of addresses and ports, addresses alone (which keeps
     /// fragments with their flow), cpu or queue that it came by [default: hash]
@@ -81,6 +86,7 @@ impl LiveOptions {
             (self.filter.is_some(), "filter"),
             (self.snaplen.is_some(), "snaplen"),
             (self.no_promiscuous, "no-promiscuous"),
+            (self.hardware_time, "hardware-time"),
             (self.fanout.is_some(), "fanout"),
             (self.cores.is_some(), "cores"),
             (self.steal, "steal"),
@@ -141,6 +147,8 @@ pub struct LiveSettings {
     pub snap_octets: u32,
     /// Whether packets for others are captured.
     pub promiscuous: bool,
+    /// Timestamps of the interface are wanted.
+    pub hardware_time: bool,
     /// How packets come to workers.
     pub fanout: ShareOut,
     /// Cores, in the order of workers; empty for any.
@@ -213,6 +221,7 @@ impl LiveSettings {
             filter: options.filter,
             snap_octets,
             promiscuous: !options.no_promiscuous,
+            hardware_time: options.hardware_time,
             fanout: one_of("fanout", options.fanout, ShareOut::Hash, FANOUTS)?,
             cores: options.cores.map_or(Ok(Vec::new()), |text| cores(&text))?,
             steal: options.steal,
@@ -240,7 +249,7 @@ impl LiveSettings {
             bail!("workers: through libpcap an interface has one");
         }
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let usual = |name: &String| weir_xdp::receive_queues(name).unwrap_or(1).min(cores);
+        let usual = |name: &String| nic::receive_queues(name).min(cores);
         self.workers_asked = asked;
         self.workers = self
             .interfaces
@@ -260,6 +269,7 @@ impl LiveSettings {
         }
         line("snaplen", self.snap_octets.to_string());
         line("no-promiscuous", (!self.promiscuous).to_string());
+        line("hardware-time", self.hardware_time.to_string());
         line("fanout", text(&name_of(self.fanout, FANOUTS)));
         if !self.cores.is_empty() {
             let cores: Vec<_> = self.cores.iter().map(usize::to_string).collect();
