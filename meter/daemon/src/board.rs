@@ -28,7 +28,6 @@ pub struct LaneView {
 #[derive(Debug)]
 pub struct Board {
     begin: Instant,
-    names: Vec<String>,
     layers: Vec<&'static str>,
     lanes: Vec<LaneView>,
     changing: Mutex<Changing>,
@@ -83,11 +82,10 @@ pub struct DestinationPicture {
 }
 
 impl Board {
-    /// A board for interfaces of these names, captured through these layers.
-    pub fn new(names: Vec<String>, layers: Vec<&'static str>, lanes: Vec<LaneView>, exporter: Exporter) -> Self {
-        let watched = names.iter().map(|name| Watched::new(name)).collect();
+    /// A board for these interfaces, captured through these layers.
+    pub fn new(watched: Vec<Watched>, layers: Vec<&'static str>, lanes: Vec<LaneView>, exporter: Exporter) -> Self {
         let changing = Changing { watched, exporter: Some(exporter), earlier: None, latest: None };
-        Self { begin: Instant::now(), names, layers, lanes, changing: Mutex::new(changing) }
+        Self { begin: Instant::now(), layers, lanes, changing: Mutex::new(changing) }
     }
 
     /// All counters now.
@@ -141,12 +139,11 @@ impl Board {
 
     fn picture(&self, changing: &mut Changing) -> Picture {
         let mut interfaces: Vec<_> = self
-            .names
+            .layers
             .iter()
-            .zip(&self.layers)
             .zip(&mut changing.watched)
-            .map(|((name, layer), watched)| InterfacePicture {
-                name: name.clone(),
+            .map(|(layer, watched)| InterfacePicture {
+                name: watched.name().to_owned(),
                 layer,
                 nic: watched.read(),
                 workers: Vec::new(),

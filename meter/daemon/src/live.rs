@@ -27,6 +27,7 @@ use crate::{
     backends::{self, Backend, Opened},
     board::{Board, LaneView, Picture},
     cores, metrics,
+    nic::Watched,
     notify::Notify,
     options::{Options, Settings, live::StatusSocket as Wanted},
     sandbox::{self, Needs, User},
@@ -52,6 +53,7 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
     let orders = Orders::new().context("cannot wait for signals")?;
     let notify = Notify::new().context("cannot reach the service manager")?;
     let live = &settings.live;
+    let watched = live.interfaces.iter().map(|name| Watched::new(name)).collect();
     let opened: Vec<_> = live
         .interfaces
         .iter()
@@ -76,10 +78,9 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
     let exporter = exporter.start()?;
     let stop = Arc::new(AtomicBool::new(false));
     let (lanes, views) = lanes(&settings, opened, &exporter)?;
-    let names = live.interfaces.clone();
     let layers = lanes.layers.clone();
     let nexts = lanes.nexts.clone();
-    let board = Arc::new(Board::new(names, layers, views, exporter));
+    let board = Arc::new(Board::new(watched, layers, views, exporter));
     let socket_path = socket.as_ref().map(|socket| socket.path().to_owned());
     if let Some(socket) = socket {
         socket.serve(board.clone()).context("cannot answer questions of status")?;

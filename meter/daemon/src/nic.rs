@@ -57,9 +57,14 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Begins now.
+    /// Begins now: before packets are captured, so that none of these is missing here.
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned(), last: Nic::read(name).unwrap_or_default(), since_begin: Nic::default() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What was counted since. An interface that has disappeared counts nothing; one that comes back begins at zero.
