@@ -66,6 +66,8 @@ pub struct InterfacePicture {
     pub layer: &'static str,
     /// What it counts itself.
     pub nic: Nic,
+    /// What its driver says of loss, under the driver's own names.
+    pub driver: Vec<(String, u64)>,
     /// Its workers.
     pub workers: Vec<Progress<SinkCounters>>,
 }
@@ -146,6 +148,7 @@ impl Board {
                 name: watched.name().to_owned(),
                 layer,
                 nic: watched.read(),
+                driver: watched.read_driver(),
                 workers: Vec::new(),
             })
             .collect();

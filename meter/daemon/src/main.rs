@@ -4,6 +4,7 @@
 mod backends;
 mod board;
 mod cores;
+mod driver;
 mod interfaces;
 mod live;
 mod metrics;

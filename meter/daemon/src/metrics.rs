@@ -84,6 +84,16 @@ pub fn text(now: &Picture) -> String {
             sample(&mut text, &NIC, name, &format!("interface=\"{}\"", escaped(interface)), value.unwrap_or(0));
         }
     }
+    let meaning = "what the driver of the interface counts that speaks of loss, under its own names";
+    text.push_str(&format!(
+        "# HELP weir_meter_driver_total {meaning} (ethtool -S).\n# TYPE weir_meter_driver_total counter\n"
+    ));
+    for interface in &now.interfaces {
+        for (name, value) in &interface.driver {
+            let (interface, name) = (escaped(&interface.name), escaped(name));
+            let _ = writeln!(text, "weir_meter_driver_total{{interface=\"{interface}\",counter=\"{name}\"}} {value}");
+        }
+    }
     for (family, values) in WORKER {
         for (index, (name, meaning)) in family.definitions.iter().enumerate() {
             head(&mut text, family, name, meaning);

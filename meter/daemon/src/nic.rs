@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use crate::driver::Driver;
+
 weir_flow::counters! {
     /// Counters of an interface, since capture began.
     pub struct Nic {
@@ -52,6 +54,7 @@ pub fn receive_queues(name: &str) -> usize {
 #[derive(Debug)]
 pub struct Watched {
     name: String,
+    driver: Driver,
     last: Nic,
     since_begin: Nic,
 }
@@ -59,12 +62,22 @@ pub struct Watched {
 impl Watched {
     /// Begins now: before packets are captured, so that none of these is missing here.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), last: Nic::read(name).unwrap_or_default(), since_begin: Nic::default() }
+        Self {
+            name: name.to_owned(),
+            driver: Driver::new(name),
+            last: Nic::read(name).unwrap_or_default(),
+            since_begin: Nic::default(),
+        }
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the driver counted since that tells of loss, under its own names.
+    pub fn read_driver(&mut self) -> Vec<(String, u64)> {
+        self.driver.read(&self.name)
     }
 
     /// What was counted since. An interface that has disappeared counts nothing; one that comes back begins at zero.

@@ -140,6 +140,9 @@ pub fn page(now: &Picture, latest: Option<&Picture>, earlier: Option<&Picture>) 
             grouped(nic.rx_dropped),
             grouped(nic.lost()),
         );
+        for (name, value) in &interface.driver {
+            let _ = writeln!(text, "    {} {name} (the driver's: ethtool -S {})", grouped(*value), interface.name);
+        }
         let all = interface.workers.iter().map(|worker| worker.ledger.metered.delivered_packets).sum();
         for (number, worker) in interface.workers.iter().enumerate() {
             text.push_str(&worker_lines(number, worker, all));
@@ -216,6 +219,12 @@ pub fn explain(now: &Picture) -> String {
         sum
     });
     explain_family(&mut text, &NIC, &nic.values());
+    let _ = writeln!(text, "the driver: ethtool -S NAME, its own names, of those that speak of loss; in no sum");
+    for interface in &now.interfaces {
+        for (name, value) in &interface.driver {
+            let _ = writeln!(text, "  {name} {}: of {}, as its driver defines it", grouped(*value), interface.name);
+        }
+    }
     for (family, values) in WORKER {
         explain_family(&mut text, family, &values(&sum));
     }
@@ -256,6 +265,7 @@ pub fn json(now: &Picture) -> String {
             ("name", quoted(&interface.name)),
             ("layer", quoted(interface.layer)),
             (NIC.name, object(NIC.definitions, interface.nic.values())),
+            ("driver", object_of_driver(&interface.driver)),
             ("workers", format!("[{}]", workers.join(","))),
         ])
     });
@@ -282,6 +292,12 @@ pub fn json(now: &Picture) -> String {
 
 fn braces<'a>(members: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let members: Vec<_> = members.into_iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
+    format!("{{{}}}", members.join(", "))
+}
+
+/// What a driver counts: its names may be anything.
+fn object_of_driver(counters: &[(String, u64)]) -> String {
+    let members: Vec<_> = counters.iter().map(|(name, value)| format!("{}: {value}", quoted(name))).collect();
     format!("{{{}}}", members.join(", "))
 }
 
@@ -417,7 +433,13 @@ mod tests {
             worker
         };
         let workers = workers.into_iter().map(worker).collect();
-        InterfacePicture { name: "eth1".to_owned(), layer: "AF_PACKET", nic: Nic::default(), workers }
+        InterfacePicture {
+            name: "eth1".to_owned(),
+            layer: "AF_PACKET",
+            nic: Nic::default(),
+            driver: Vec::new(),
+            workers,
+        }
     }
 
     #[test]

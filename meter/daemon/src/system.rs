@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the standard library does not ask the kernel: to become another user, and to give up capabilities.
+//! What the standard library does not ask the kernel: to become another user, to give up capabilities, and what a driver counts.
 //!
-//! All of this is for a process that still has one thread: capabilities belong to threads.
+//! Users and capabilities are changed while the process still has one thread: they belong to threads.
 #![expect(unsafe_code, reason = "system calls")]
 
-use std::io;
+use std::{io, os::fd::AsRawFd};
 
 /// Version of the structures of capset(2) with 64 bits of capabilities (linux/capability.h).
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
@@ -84,6 +84,91 @@ pub fn drop_capabilities() -> io::Result<()> {
     check_long(unsafe { libc::syscall(libc::SYS_capget, &raw mut head, data.as_mut_ptr()) })?;
     let are_gone = data.iter().all(|half| half.effective | half.permitted | half.inheritable == 0);
     if are_gone { Ok(()) } else { Err(io::Error::other("capabilities are left")) }
+}
+
+/// Asks a driver something (linux/ethtool.h). Takes no privileges.
+const SIOCETHTOOL: libc::c_ulong = 0x8946;
+const ETHTOOL_GDRVINFO: u32 = 0x03;
+const ETHTOOL_GSTRINGS: u32 = 0x1b;
+const ETHTOOL_GSTATS: u32 = 0x1d;
+const ETH_SS_STATS: u32 = 1;
+/// Octets of the name of a counter.
+const NAME: usize = 32;
+/// Counters for which there is more room than the driver said that it has: it may have got more queues since.
+const MORE: usize = 4096;
+/// More counters than any driver has.
+const MOST: usize = 1 << 16;
+
+/// Names of the counters of an interface's driver, in the order of [`driver_counters`].
+///
+/// # Errors
+///
+/// If there is no such interface, or its driver counts nothing.
+pub fn driver_counter_names(socket: &impl AsRawFd, interface: &str) -> io::Result<Vec<String>> {
+    let room = number_of_counters(socket, interface)? + MORE;
+    // The command, the set, the number of names, the names.
+    let mut request = vec![0_u32; 3 + room * NAME / 4];
+    request[..3].copy_from_slice(&[ETHTOOL_GSTRINGS, ETH_SS_STATS, 0]);
+    ask_driver(socket, interface, &mut request)?;
+    let count = (request[2] as usize).min(room);
+    let octets: Vec<u8> = request.iter().skip(3).flat_map(|word| word.to_ne_bytes()).collect();
+    let name = |octets: &[u8]| {
+        let len = octets.iter().position(|octet| *octet == 0).unwrap_or(octets.len());
+        String::from_utf8_lossy(octets.get(..len).unwrap_or_default()).trim().to_owned()
+    };
+    Ok(octets.chunks(NAME).take(count).map(name).collect())
+}
+
+/// The counters of an interface's driver.
+///
+/// # Errors
+///
+/// If there is no such interface, or its driver counts nothing.
+pub fn driver_counters(socket: &impl AsRawFd, interface: &str) -> io::Result<Vec<u64>> {
+    let room = number_of_counters(socket, interface)? + MORE;
+    // The command, the number of values, the values.
+    let mut request = vec![0_u32; 2 + 2 * room];
+    request[0] = ETHTOOL_GSTATS;
+    ask_driver(socket, interface, &mut request)?;
+    let count = (request[1] as usize).min(room);
+    let value = |words: &[u32; 2]| {
+        let [a, b] = words.map(u32::to_ne_bytes);
+        u64::from_ne_bytes([a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]])
+    };
+    Ok(request[2..].as_chunks::<2>().0.iter().take(count).map(value).collect())
+}
+
+fn number_of_counters(socket: &impl AsRawFd, interface: &str) -> io::Result<usize> {
+    // `struct ethtool_drvinfo`: n_stats is its 46th word of 49.
+    let mut request = [0_u32; 64];
+    request[0] = ETHTOOL_GDRVINFO;
+    ask_driver(socket, interface, &mut request)?;
+    match request[45] as usize {
+        0 => Err(io::ErrorKind::Unsupported.into()),
+        count if count > MOST => Err(io::ErrorKind::InvalidData.into()),
+        count => Ok(count),
+    }
+}
+
+/// Sends a request, whose first word is the command, and takes the answer in its place: it must have room for all of it.
+fn ask_driver(socket: &impl AsRawFd, interface: &str, request: &mut [u32]) -> io::Result<()> {
+    /// `struct ifreq`, of which the kernel reads the name and a pointer.
+    #[repr(C)]
+    struct Asked {
+        name: [u8; libc::IFNAMSIZ],
+        data: *mut u32,
+        rest: [u8; 16],
+    }
+    let mut name = [0; libc::IFNAMSIZ];
+    match name.get_mut(..interface.len()) {
+        // The last octet stays zero.
+        Some(place) if interface.len() < libc::IFNAMSIZ => place.copy_from_slice(interface.as_bytes()),
+        _ => return Err(io::ErrorKind::NotFound.into()),
+    }
+    let mut asked = Asked { name, data: request.as_mut_ptr(), rest: [0; 16] };
+    // SAFETY: `asked` is at least as long as the kernel's structure, and lives for the call. What it points to has room for the
+    // answer: of names and values for thousands more than the driver had a moment ago.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut asked) })
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
