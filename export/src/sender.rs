@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, IoSlice, Write},
+    io::{self, IoSlice, Read, Write},
     net::{TcpStream, UdpSocket},
     os::unix::fs::MetadataExt,
     path::Path,
@@ -349,9 +349,28 @@ impl Way {
         match self {
             Self::File(file) => write_all(file, slices),
             Self::Stdout => write_all(&mut io::stdout().lock(), slices),
-            Self::Tcp(stream) => write_all(stream, slices),
+            Self::Tcp(stream) => match has_ended(stream) {
+                Ok(()) => write_all(stream, slices),
+                Err(error) => (0, Err(error)),
+            },
             Self::Udp(_) => (0, Err(io::ErrorKind::Unsupported.into())),
         }
+    }
+}
+
+/// An error if the other side has closed a connection, or reset it: the system would take what is written all the same, for
+/// nobody.
+fn has_ended(stream: &mut TcpStream) -> io::Result<()> {
+    let mut nothing = [0; 512];
+    stream.set_nonblocking(true)?;
+    // A collector has nothing to say (RFC 7011 section 10.4.1); what it says is passed over.
+    let read = stream.read(&mut nothing);
+    stream.set_nonblocking(false)?;
+    match read {
+        Ok(0) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the other side has closed the connection")),
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -168,6 +168,35 @@ fn a_connection_that_breaks_is_made_again() {
     assert!(first > 0 && session.records == all(400_000)[first..], "from record {first}");
 }
 
+/// What was sent before a collector went away may have arrived; nothing is given to a connection that it has closed since.
+#[test]
+fn what_comes_after_a_collector_was_restarted_arrives_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let exporter = Exporter::start(&to(&[format!("tcp://{}", listener.local_addr().unwrap())])).unwrap();
+    let mut first = listener.accept().unwrap().0;
+    let mut sink = exporter.sink();
+    let dns = dns(20);
+    (0..10).for_each(|n| sink.record(&record(n, &dns)));
+    sink.flush();
+    let mut header = [0; HEADER_LEN];
+    first.read_exact(&mut header).unwrap();
+    // It closes with a FIN only if it has read everything.
+    first.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let _ = first.read_to_end(&mut Vec::new());
+    drop(first);
+    let collector = thread::spawn(move || {
+        let mut octets = Vec::new();
+        listener.accept().unwrap().0.read_to_end(&mut octets).unwrap();
+        octets
+    });
+    (0..10).for_each(|n| sink.record(&record(n, &dns)));
+    let reports = exporter.finish(vec![sink]).1;
+    let mut session = Session::default();
+    session.messages(&collector.join().unwrap());
+    assert_eq!(session.records, all(10));
+    assert_eq!((reports[0].counters.records_sent, reports[0].counters.reconnects), (20, 1));
+}
+
 #[test]
 fn what_a_full_device_does_not_take_is_counted() {
     for when_full in [WhenFull::Wait, WhenFull::Drop] {
