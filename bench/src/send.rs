@@ -61,6 +61,24 @@ impl Frames {
         Ok(frames)
     }
 
+    /// The same frames in so many parts, as an interface with so many receive queues shares them out: both directions of a
+    /// pair of IP addresses in the same one.
+    ///
+    /// Only plain IPv4 and IPv6 are looked into; all else is in the first part. A part without frames is left out.
+    #[must_use]
+    pub fn parts(&self, count: usize) -> Vec<Self> {
+        let mut parts: Vec<_> = (0..count.max(1)).map(|_| Self::default()).collect();
+        for number in 0..self.len() as u64 {
+            let frame = self.frame(number);
+            let place = usize::from(hash_of_addresses(frame)) % parts.len();
+            if let Some(part) = parts.get_mut(place) {
+                part.push(frame);
+            }
+        }
+        parts.retain(|part| !part.is_empty());
+        parts
+    }
+
     fn push(&mut self, frame: &[u8]) {
         self.octets.extend_from_slice(frame);
         self.ends.push(self.octets.len());
@@ -70,6 +88,12 @@ impl Frames {
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Octets of all of them.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        self.octets.len()
     }
 
     /// Whether there are none.
@@ -176,6 +200,16 @@ impl Plan {
     }
 }
 
+/// A small hash of both IP addresses, the same whichever of them is first.
+fn hash_of_addresses(frame: &[u8]) -> u8 {
+    let addresses = match frame.get(12..14) {
+        Some([0x08, 0x00]) => frame.get(26..34),
+        Some([0x86, 0xdd]) => frame.get(22..54),
+        _ => None,
+    };
+    addresses.unwrap_or_default().iter().fold(0, |hash, octet| hash ^ octet)
+}
+
 /// Whether there is only no room now.
 fn is_full(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR))
@@ -198,6 +232,26 @@ mod tests {
             assert_eq!(frames.frame(number + 5_000_000_000), frame);
         }
         assert!(Frames::default().frame(3).is_empty());
+    }
+
+    #[test]
+    fn parts_are_all_frames_and_keep_both_directions_together() {
+        let order = Order::Random;
+        let spec = TraceSpec { flows: 50, packets: 1000, size: 70, has_payload: true, order, seed: 1 };
+        let frames = Frames::of_trace(&Trace::new(spec));
+        let parts = frames.parts(2);
+        assert_eq!(parts.iter().map(Frames::len).collect::<Vec<_>>().len(), 2);
+        assert_eq!(parts.iter().map(Frames::len).sum::<usize>(), 1000);
+        assert!(parts.iter().all(|part| part.len() > 200), "{:?}", parts.iter().map(Frames::len).collect::<Vec<_>>());
+        let pairs = |part: &Frames| -> std::collections::BTreeSet<Vec<u8>> {
+            let sorted = |n| {
+                let frame = part.frame(n);
+                let (one, other) = (frame[26..30].to_vec(), frame[30..34].to_vec());
+                if one < other { [one, other].concat() } else { [other, one].concat() }
+            };
+            (0..part.len() as u64).map(sorted).collect()
+        };
+        assert!(pairs(&parts[0]).is_disjoint(&pairs(&parts[1])));
     }
 
     #[test]
