@@ -143,7 +143,7 @@ impl Line {
     }
 }
 
-fn shuffled(count: usize, draw: &mut Draw) -> Vec<usize> {
+pub(crate) fn shuffled(count: usize, draw: &mut Draw) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     for last in (1..count).rev() {
         order.swap(last, draw.below(u32::try_from(last + 1).unwrap_or(u32::MAX)) as usize);

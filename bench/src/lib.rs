@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Measures the metering process: on packets made in memory (`docs/performance.md` says what those figures mean), and the
-//! whole program beside its peers on capture files (`docs/benchmark.md`).
+//! whole program beside its peers, on capture files and on a wire (`docs/benchmark.md`).
 
 pub mod check;
 pub mod collector;
@@ -18,3 +18,4 @@ pub mod subject;
 mod sys;
 pub mod trace;
 pub mod truth;
+pub mod wire;

@@ -63,6 +63,14 @@ pub fn process_time() -> Option<(Duration, Duration)> {
     Some((next()?, next()?))
 }
 
+/// Time that all threads of a process have been on a processor, but for those that have ended; nothing if there is no such one.
+#[must_use]
+pub fn time_of_process(id: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let texts = threads.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+    texts.filter_map(|text| text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)).sum()
+}
+
 /// Octets of memory that are available to programs.
 #[must_use]
 pub fn available_memory() -> Option<u64> {

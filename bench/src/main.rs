@@ -2,9 +2,14 @@
 //! The program `weir-bench`.
 #![forbid(unsafe_code)]
 
-use std::{env, fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use weir_bench::{
     compare::{self, Settings},
@@ -19,6 +24,11 @@ use weir_bench::{
     send::{self, Frames},
     subject,
     trace::{Kind, MAX_FLOWS, MAX_FRAME, MIN_FRAME, Order, Spec, Trace, TraceSpec},
+    wire::{
+        self, Traffic,
+        receiver::{self, Receiver},
+        search::Offer,
+    },
 };
 use weir_export::Format;
 use weir_flow::LinkType;
@@ -44,6 +54,8 @@ enum Command {
     Compare(CompareOptions),
     /// Sends packets to an interface, and says how many it has taken.
     Send(SendOptions),
+    /// weir-meter and its peers on a wire: the rate at which each loses nothing; or one trial at a rate.
+    Wire(WireOptions),
     /// Takes packets of an interface through the ring, and says how many came and how many were lost.
     Receive(ReceiveOptions),
     /// The floor, as `compare` runs it.
@@ -213,6 +225,61 @@ struct SendOptions {
 }
 
 #[derive(Debug, Parser)]
+struct WireOptions {
+    /// Search for the highest rate without loss, of all receivers (this is what it does unless told a rate).
+    #[arg(long, conflicts_with = "rate")]
+    search: bool,
+    /// One trial of weir-meter at so many packets per second, or `max`: exit status 1 unless sent = metered + lost.
+    #[arg(long, value_name = "N")]
+    rate: Option<String>,
+    /// Length of a trial; RFC 2544 asks for 60 [default: 10].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: Option<u64>,
+    /// With --rate: exit status 1 also if a packet was lost.
+    #[arg(long, requires = "rate")]
+    no_loss: bool,
+    /// With --rate: the layer that weir-meter captures through.
+    #[arg(long, value_name = "LAYER", requires = "rate", default_value = "packet", value_parser = receiver::CAPTURES)]
+    capture: String,
+    /// Queues of the wire, as many workers of weir-meter, as many senders [default: 1,2; with --rate 1].
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=64))]
+    queues: Vec<u16>,
+    /// Kinds of traffic [default: uniform,mix; with --rate uniform].
+    #[arg(long, value_name = "KIND", value_delimiter = ',', conflicts_with = "file")]
+    traffic: Vec<WireTraffic>,
+    /// Send the packets of this capture file, round and round. They should be IP: peers have no record of others.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Receivers to search for: whose names begin with one of these [default: all].
+    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "rate")]
+    only: Vec<String>,
+    /// Searches for each, of which medians are given.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Part of the rate to which it is found, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=50))]
+    resolution: u8,
+    /// Seed of all that is drawn.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// The weir-meter to measure [default: the one beside weir-bench].
+    #[arg(long, value_name = "PATH")]
+    weir: Option<PathBuf>,
+    /// Write all figures to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// What is sent on a wire.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum WireTraffic {
+    /// Whole conversations, with what parsers look for.
+    Mix,
+    /// 64 octets on the wire, any of 10,000 flows with each packet.
+    Uniform,
+}
+
+#[derive(Debug, Parser)]
 struct ReceiveOptions {
     /// The interface, as in `ip link`.
     interface: String,
@@ -240,6 +307,7 @@ fn main() -> ExitCode {
         Command::Trace(options) => write_trace(&options),
         Command::Compare(options) => compare_all(options),
         Command::Send(options) => send_frames(&options),
+        Command::Wire(options) => on_wire(options),
         Command::Receive(options) => receive_frames(options),
         Command::Floor { trace, flows, mapped } => subject::run_floor(&trace, flows, mapped),
         Command::Reading { trace } => subject::run_reading(&trace),
@@ -304,6 +372,72 @@ fn receive_frames(options: ReceiveOptions) -> Result<()> {
     let until =
         receive::Until { time: options.seconds.map(Duration::from_secs), idle: Duration::from_secs(options.idle) };
     println!("{}", receive::receive(config, options.meter, &until)?);
+    Ok(())
+}
+
+fn on_wire(options: WireOptions) -> Result<()> {
+    let meter = match &options.weir {
+        Some(path) => path.clone(),
+        None => env::current_exe()?.with_file_name("weir-meter"),
+    };
+    ensure!(meter.is_file(), "{} is not there: cargo build --release -p weir-meter", meter.display());
+    let traffic = |defaults: &[WireTraffic]| -> Vec<Traffic> {
+        let kinds = if options.traffic.is_empty() { defaults } else { &options.traffic };
+        let of_kind = |kind: &WireTraffic| match kind {
+            WireTraffic::Mix => Traffic::Mix,
+            WireTraffic::Uniform => Traffic::Uniform,
+        };
+        options.file.as_ref().map_or_else(|| kinds.iter().map(of_kind).collect(), |f| vec![Traffic::File(f.clone())])
+    };
+    let queues = |defaults: &[usize]| -> Vec<usize> {
+        let asked: Vec<_> = options.queues.iter().copied().map(usize::from).collect();
+        if asked.is_empty() { defaults.to_vec() } else { asked }
+    };
+    let Some(rate) = &options.rate else {
+        return search_on_wire(&options, &meter, traffic(&[WireTraffic::Uniform, WireTraffic::Mix]), queues(&[1, 2]));
+    };
+    let offer = match rate.as_str() {
+        "max" => Offer::FlatOut,
+        rate => Offer::Rate(rate.parse().with_context(|| format!("--rate {rate}: neither a number nor max"))?),
+    };
+    let (traffic, queues) = (traffic(&[WireTraffic::Uniform]), queues(&[1]));
+    let ([traffic], [queues]) = (&*traffic, &*queues) else { bail!("one trial is of one kind of traffic on one wire") };
+    let capture = receiver::CAPTURES.into_iter().find(|capture| options.capture == *capture).unwrap_or_default();
+    let receiver = Receiver::Weir { path: meter, capture };
+    let time = Duration::from_secs(options.seconds.unwrap_or(10));
+    let trial = wire::single(&receiver, traffic, *queues, offer, time, options.seed)?;
+    print!("{}", wire::report::trial_text(&receiver, traffic, *queues, &trial));
+    if let Some(path) = &options.json {
+        fs::write(path, format!("{:#}\n", wire::report::trial_json(&trial)))?;
+    }
+    ensure!(trial.closes(), "the sum does not close");
+    ensure!(!options.no_loss || trial.is_loss_free(), "packets were lost");
+    Ok(())
+}
+
+fn search_on_wire(options: &WireOptions, meter: &Path, traffic: Vec<Traffic>, queues: Vec<usize>) -> Result<()> {
+    let (mut receivers, missing) = Receiver::all(meter);
+    let is_wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| name.starts_with(only));
+    receivers.retain(|receiver| is_wanted(&receiver.name()));
+    ensure!(!receivers.is_empty(), "no receiver has such a name");
+    let settings = wire::Settings {
+        receivers,
+        traffic,
+        queues,
+        time: Duration::from_secs(options.seconds.unwrap_or(10)),
+        resolution: f64::from(options.resolution) / 100.0,
+        rounds: options.rounds.into(),
+        seed: options.seed,
+    };
+    let machine = Machine::here();
+    let results = wire::search(&settings)?;
+    let report = wire::report::Report { machine, settings, missing, results };
+    print!("{}", report.table());
+    if let Some(path) = &options.json {
+        fs::write(path, format!("{:#}\n", report.json()))?;
+    }
+    let faults = report.faults_of_ours();
+    ensure!(faults.is_empty(), "the sum does not close: {}", faults.join("; "));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the standard library does not ask the kernel: what a child process has used, children of children, room for
-//! datagrams, a file as memory, and frames to an interface.
+//! datagrams, a file as memory, frames to an interface, and where a thread runs.
 #![expect(unsafe_code, reason = "system calls")]
 
 use std::{
@@ -44,12 +44,23 @@ pub fn adopt_orphans() {
 /// Waits until any child ends; `None` if there is none.
 #[must_use]
 pub fn wait_any() -> Option<Ended> {
+    wait(-1, 0)
+}
+
+/// A child that has ended; `None` while it runs, and if there is none of that number.
+#[must_use]
+pub fn has_ended(id: u32) -> Option<Ended> {
+    wait(i32::try_from(id).ok()?, libc::WNOHANG)
+}
+
+/// wait4(2).
+fn wait(which: libc::pid_t, flags: libc::c_int) -> Option<Ended> {
     // SAFETY: `rusage` is numbers only, of which zero is one.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     let mut status = 0;
     loop {
         // SAFETY: both pointers are to local variables of the types that the call fills.
-        let id = unsafe { libc::wait4(-1, &raw mut status, 0, &raw mut usage) };
+        let id = unsafe { libc::wait4(which, &raw mut status, flags, &raw mut usage) };
         if id > 0 {
             let duration = |time: libc::timeval| {
                 let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
@@ -66,10 +77,58 @@ pub fn wait_any() -> Option<Ended> {
                 },
             });
         }
-        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+        if id == 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             return None;
         }
     }
+}
+
+/// Asks a process to end, or ends it.
+pub fn end_process(id: u32, at_once: bool) {
+    if let Ok(id) = i32::try_from(id) {
+        // SAFETY: takes numbers only.
+        unsafe { libc::kill(id, if at_once { libc::SIGKILL } else { libc::SIGTERM }) };
+    }
+}
+
+/// Moves this thread, and the children that it starts, into a network namespace: a file of `/run/netns`.
+///
+/// # Errors
+///
+/// If it is none, or the system refuses: it takes CAP_SYS_ADMIN.
+pub fn enter_namespace(file: &File) -> io::Result<()> {
+    // SAFETY: takes numbers only; it moves this thread alone.
+    checked(unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) }).map(drop)
+}
+
+/// Keeps this thread, and the children that it starts, on these processors.
+///
+/// # Errors
+///
+/// If none of them may be used.
+pub fn run_on(cores: &[usize]) -> io::Result<()> {
+    // SAFETY: a set of bits, of which zero is one.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    let most = 8 * size_of::<libc::cpu_set_t>();
+    for core in cores.iter().filter(|core| **core < most) {
+        // SAFETY: the number is within the set.
+        unsafe { libc::CPU_SET(*core, &mut set) };
+    }
+    // SAFETY: the pointer is to a local set of the length that is given; zero is this thread.
+    checked(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) }).map(drop)
+}
+
+/// Processors that this thread may run on.
+#[must_use]
+pub fn cores() -> Vec<usize> {
+    // SAFETY: a set of bits, of which zero is one.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a local set of the length that is given; zero is this thread.
+    if unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) } < 0 {
+        return Vec::new();
+    }
+    // SAFETY: the number is within the set.
+    (0..8 * size_of::<libc::cpu_set_t>()).filter(|core| unsafe { libc::CPU_ISSET(*core, &set) }).collect()
 }
 
 /// Ends all processes of the group that a child leads.

@@ -3,7 +3,7 @@
 
 mod json;
 mod plot;
-mod table;
+pub(crate) mod table;
 
 use crate::{
     compare::{Line, OnTrace, Settings},

@@ -188,7 +188,7 @@ fn number(value: Option<f64>, digits: usize) -> String {
 }
 
 /// With commas.
-fn grouped(value: u64) -> String {
+pub(crate) fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {

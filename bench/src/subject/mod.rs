@@ -230,7 +230,7 @@ fn first(paths: Vec<PathBuf>) -> PathBuf {
 }
 
 /// A program, where it is.
-fn on_path(name: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let folders = env::var_os("PATH").unwrap_or_default();
     // Daemons of Debian are where only root looks.
     let daemons = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"].map(PathBuf::from);
@@ -238,7 +238,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
 }
 
 /// What a program that is not measured says on its standard output.
-fn output_of(program: &str, arguments: &[&OsStr]) -> Result<String> {
+pub(crate) fn output_of(program: &str, arguments: &[&OsStr]) -> Result<String> {
     let path = on_path(program).with_context(|| format!("{program} is missing"))?;
     let output = Command::new(path).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output()?;
     if !output.status.success() {
@@ -248,7 +248,7 @@ fn output_of(program: &str, arguments: &[&OsStr]) -> Result<String> {
 }
 
 /// A number from text like `Name: 17`.
-fn number_after(text: &str, name: &str) -> Result<u64> {
+pub(crate) fn number_after(text: &str, name: &str) -> Result<u64> {
     let found = text.lines().find_map(|line| line.trim().strip_prefix(name)?.trim().parse().ok());
     found.with_context(|| format!("no number after {name:?}"))
 }
