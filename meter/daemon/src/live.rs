@@ -81,7 +81,7 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
     let layers = lanes.layers.clone();
     let nexts = lanes.nexts.clone();
     let board = Arc::new(Board::new(watched, layers, views, exporter));
-    let socket_path = socket.as_ref().map(|socket| socket.path().to_owned());
+    let socket_place = socket.as_ref().map(StatusSocket::place);
     if let Some(socket) = socket {
         socket.serve(board.clone()).context("cannot answer questions of status")?;
     }
@@ -101,9 +101,8 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
     notify.say("STOPPING=1");
     stop.store(true, Ordering::Relaxed);
     let outcome = end(&board, running);
-    if let Some(path) = socket_path {
-        // If it stays, the next one replaces it.
-        let _ = std::fs::remove_file(path);
+    if let Some(place) = socket_place {
+        place.remove();
     }
     if let Some(mut file) = ledger {
         file.write_all(status::json(&outcome.picture).as_bytes()).context("cannot write the ledger")?;

@@ -8,7 +8,10 @@ use std::{
     fmt::Write as _,
     fs, io,
     io::{Read, Write},
-    os::unix::net::{UnixListener, UnixStream},
+    os::unix::{
+        fs::{FileTypeExt, MetadataExt},
+        net::{UnixListener, UnixStream},
+    },
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -319,32 +322,78 @@ fn quoted(text: &str) -> String {
 #[derive(Debug)]
 pub struct StatusSocket {
     listener: UnixListener,
+    place: Place,
+}
+
+/// Where a socket of this process is in the file system.
+#[derive(Clone, Debug)]
+pub struct Place {
     path: PathBuf,
+    /// Device and inode number: whatever else comes to be at the path is not ours.
+    identity: Option<(u64, u64)>,
+}
+
+impl Place {
+    fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path) }
+    }
+
+    /// Removes the socket, if it is still the one that was made. If it stays, the next meter replaces it.
+    pub fn remove(&self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Device and inode number of a socket; none of anything else.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::symlink_metadata(path).ok().filter(|found| found.file_type().is_socket())?;
+    Some((found.dev(), found.ino()))
+}
+
+/// Removes a socket that nobody listens on any more.
+///
+/// # Errors
+///
+/// If somebody does, or something else is there, which is nobody's to remove.
+fn make_way(path: &Path) -> io::Result<()> {
+    let refuse = |why| Err(io::Error::new(io::ErrorKind::AddrInUse, why));
+    if !fs::symlink_metadata(path)?.file_type().is_socket() {
+        return refuse("something is there that is no socket: it is left as it is");
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        // Also sockets of another type, and those that this process may not connect to.
+        _ => refuse("somebody listens there, such as another weir-meter"),
+    }
 }
 
 impl StatusSocket {
-    /// Makes it; one that nobody listens on any more is replaced.
+    /// Makes it; a socket that nobody listens on any more is replaced.
     ///
     /// # Errors
     ///
-    /// If the system refuses, or somebody listens there.
+    /// If the system refuses, somebody listens there, or something else than a socket is there.
     pub fn bind(path: &Path) -> io::Result<Self> {
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                if UnixStream::connect(path).is_ok() {
-                    return Err(io::Error::new(io::ErrorKind::AddrInUse, "another weir-meter listens there"));
-                }
-                fs::remove_file(path)?;
+                make_way(path)?;
                 UnixListener::bind(path)?
             }
             other => other?,
         };
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self { listener, place: Place::of(path) })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.place.path
+    }
+
+    /// The same, to remove it at the end.
+    pub fn place(&self) -> Place {
+        self.place.clone()
     }
 
     /// Answers from a thread of its own: one after the other, each within a few seconds.
@@ -474,6 +523,39 @@ mod tests {
         for fine in [&[200_000][..], &[60_000, 50_000], &[1, 99], &[]] {
             assert_eq!(lopsided(&interface(fine)), None, "{fine:?}");
         }
+    }
+
+    #[test]
+    fn only_a_socket_that_nobody_listens_on_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("here");
+        let refused = |path: &Path| StatusSocket::bind(path).unwrap_err().to_string();
+        fs::write(&path, "precious").unwrap();
+        assert!(refused(&path).contains("no socket"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        let link = folder.path().join("link");
+        let dead = folder.path().join("dead");
+        drop(UnixListener::bind(&dead).unwrap());
+        std::os::unix::fs::symlink(&dead, &link).unwrap();
+        assert!(refused(&link).contains("no socket"));
+        assert!(refused(folder.path()).contains("no socket"));
+        let first = StatusSocket::bind(&dead).unwrap();
+        assert!(refused(&dead).contains("somebody listens there"));
+        let datagrams = folder.path().join("datagrams");
+        let other = std::os::unix::net::UnixDatagram::bind(&datagrams).unwrap();
+        assert!(refused(&datagrams).contains("somebody listens there"));
+        drop(other);
+        // Whatever took its place is not removed.
+        fs::rename(&dead, folder.path().join("moved")).unwrap();
+        fs::write(&dead, "precious").unwrap();
+        first.place().remove();
+        assert!(dead.exists());
+        fs::remove_file(&dead).unwrap();
+        let second = StatusSocket::bind(&dead).unwrap();
+        first.place().remove();
+        assert!(dead.exists());
+        second.place().remove();
+        assert!(!dead.exists());
     }
 
     #[test]
