@@ -18,6 +18,7 @@ use crate::{
         Settings,
         live::{Layer, LiveSettings, ShareOut},
     },
+    say::say,
     xdp,
 };
 
@@ -121,7 +122,7 @@ fn rings(live: &LiveSettings, name: &str, workers: usize) -> anyhow::Result<Vec<
         let config = ring_config(live, name, filter.clone(), workers);
         let ring = Ring::open(config)?;
         if index == 0 && !ring.recognises_merged() {
-            eprintln!("weir-meter: {name}: this kernel does not tell which packets it merged: each counts as one");
+            say!("weir-meter: {name}: this kernel does not tell which packets it merged: each counts as one");
         }
         Ok(Box::new(ring))
     };

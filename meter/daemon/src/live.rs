@@ -31,6 +31,7 @@ use crate::{
     notify::Notify,
     options::{Options, Settings, live::StatusSocket as Wanted},
     sandbox::{self, Needs, User},
+    say::{self, say},
     signals::{Order, Orders},
     sink::{self, Next, Sink},
     status::{self, StatusSocket},
@@ -75,6 +76,7 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
     weir_metering::heap::status();
     confine(&settings, socket.as_ref(), opened.iter().any(|o| o.backend == Backend::Xdp))?;
     // From here on, threads.
+    say::start().context("cannot write to standard error")?;
     let exporter = exporter.start()?;
     let stop = Arc::new(AtomicBool::new(false));
     let (lanes, views) = lanes(&settings, opened, &exporter)?;
@@ -93,7 +95,7 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
     let running = lanes.start(&stop)?;
     notify.say("READY=1\nSTATUS=capturing");
     if !settings.quiet {
-        eprintln!("weir-meter: capturing on {}", live.interfaces.join(", "));
+        say!("weir-meter: capturing on {}", live.interfaces.join(", "));
     }
     let reloading = Reloading { given, settings, nexts, retiring: false };
     let quiet = reloading.settings.quiet;
@@ -123,7 +125,7 @@ fn status_socket(settings: &Settings) -> anyhow::Result<Option<StatusSocket>> {
             match std::fs::create_dir_all(status::FOLDER).and_then(|()| StatusSocket::bind(&path)) {
                 Ok(socket) => Ok(Some(socket)),
                 Err(error) => {
-                    eprintln!("weir-meter: no status socket at {}: {error}", path.display());
+                    say!("weir-meter: no status socket at {}: {error}", path.display());
                     Ok(None)
                 }
             }
@@ -135,7 +137,7 @@ fn status_socket(settings: &Settings) -> anyhow::Result<Option<StatusSocket>> {
 fn confine(settings: &Settings, socket: Option<&StatusSocket>, xdp: bool) -> anyhow::Result<()> {
     let live = &settings.live;
     if !live.sandbox {
-        eprintln!(
+        say!(
             "weir-meter: without the sandbox: parsers of packets that anybody may send run with all that this user may do: \
              its capabilities, files, programs and connections"
         );
@@ -157,7 +159,7 @@ fn confine(settings: &Settings, socket: Option<&StatusSocket>, xdp: bool) -> any
         }
     }
     for lacking in sandbox::confine(&needs)? {
-        eprintln!("weir-meter: sandbox: {lacking}");
+        say!("weir-meter: sandbox: {lacking}");
     }
     #[cfg(debug_assertions)]
     sandbox::probe();
@@ -204,11 +206,11 @@ fn reopen(settings: &Settings, name: &str, backend: Backend) -> Reopen {
 
 fn tell(name: String) -> Tell {
     Box::new(move |event| match event {
-        Event::Ended(error) => eprintln!("weir-meter: {name}: {error}; metering goes on when it is back"),
-        Event::Gone => eprintln!("weir-meter: {name}: it is down or away; metering goes on when it is back"),
-        Event::Back => eprintln!("weir-meter: {name}: it is back"),
+        Event::Ended(error) => say!("weir-meter: {name}: {error}; metering goes on when it is back"),
+        Event::Gone => say!("weir-meter: {name}: it is down or away; metering goes on when it is back"),
+        Event::Back => say!("weir-meter: {name}: it is back"),
         Event::ClockSet(nanos) => {
-            eprintln!("weir-meter: {name}: the wall clock was set by {:.3} s", nanos as f64 / 1e9);
+            say!("weir-meter: {name}: the wall clock was set by {:.3} s", nanos as f64 / 1e9);
         }
     })
 }
@@ -270,13 +272,13 @@ impl Watch<'_> {
 
     fn print(&self, printed: &mut (Instant, Picture)) {
         let now = self.board.read();
-        eprintln!("weir-meter: {}", status::line(&now, Some(&printed.1)));
+        say!("weir-meter: {}", status::line(&now, Some(&printed.1)));
         *printed = (Instant::now(), now);
     }
 
     fn is_over(&self, now: &Picture) -> bool {
         if now.destinations.iter().all(|destination| destination.has_ended) {
-            eprintln!("weir-meter: no destination takes records any more");
+            say!("weir-meter: no destination takes records any more");
             return true;
         }
         // One that has ended panicked: whoever joins it says so.
@@ -290,7 +292,7 @@ fn say_what_is_shared_badly(now: &Picture, said: &mut Vec<(usize, String)>) {
         for (kind, why) in [status::lopsided(interface), status::split(interface)].into_iter().enumerate() {
             let it = (kind, interface.name.clone());
             if let Some(why) = why.filter(|_| !said.contains(&it)) {
-                eprintln!("weir-meter: {why}");
+                say!("weir-meter: {why}");
                 said.push(it);
             }
         }
@@ -320,7 +322,7 @@ impl Reloading {
             Err(error) => return refuse(&format!("{error:#}")),
         };
         for key in self.settings.changed(&settings).filter(|key| !RELOADABLE.contains(&key.as_str())) {
-            eprintln!("weir-meter: {key}: a change takes a restart");
+            say!("weir-meter: {key}: a change takes a restart");
         }
         let changed = board.with_exporter(|exporter| {
             exporter.change(&settings.exporter)?;
@@ -336,7 +338,7 @@ impl Reloading {
         self.retiring = true;
         self.settings.meter = settings.meter;
         self.settings.exporter = settings.exporter;
-        eprintln!("weir-meter: reloaded");
+        say!("weir-meter: reloaded");
     }
 
     /// Ends destinations that are not wanted any more, once no lane has them.
@@ -350,13 +352,13 @@ impl Reloading {
         for report in reports {
             let error = report.error.map(|error| format!(" ({error})")).unwrap_or_default();
             let sent = report.counters.records_sent;
-            eprintln!("weir-meter: {}: no longer a destination, {sent} records sent{error}", report.destination);
+            say!("weir-meter: {}: no longer a destination, {sent} records sent{error}", report.destination);
         }
     }
 }
 
 fn refuse(why: &str) {
-    eprintln!("weir-meter: not reloaded: {why}");
+    say!("weir-meter: not reloaded: {why}");
 }
 
 /// How a run ended.
@@ -403,11 +405,11 @@ impl Outcome {
                 had_enough = true;
                 continue;
             }
-            eprintln!("weir-meter: {}: {error}", report.destination);
+            say!("weir-meter: {}: {error}", report.destination);
             failed = true;
         }
         if !quiet && !had_enough {
-            eprint!("{}\n{}", status::page(&self.picture, None, None), self.identities());
+            say::text(format!("{}\n{}", status::page(&self.picture, None, None), self.identities()));
         }
         if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The program `weir-meter`. It wires the rooms; what they do is theirs.
 
+// Standard error may be a full disk, or a pipe that nobody reads: see say.rs.
+#![deny(clippy::print_stderr)]
+
 mod backends;
 mod board;
 mod cores;
@@ -14,6 +17,7 @@ mod options;
 mod remedies;
 mod report;
 mod sandbox;
+mod say;
 mod signals;
 mod sink;
 mod status;
@@ -34,6 +38,7 @@ use weir_metering::{capture, meter};
 
 use options::{Command, Options, Settings, StatusOptions};
 use report::Report;
+use say::say;
 use signals::{Interrupted, Interruptible};
 use sink::Sink;
 
@@ -41,6 +46,7 @@ use sink::Sink;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    let _at_end = say::UntilSaid;
     let options = Options::parse();
     if let Some(Command::Status(asked)) = &options.command {
         return ask_for_status(asked);
@@ -78,7 +84,7 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error, status: u8) -> ExitCode {
-    eprintln!("weir-meter: {error:#}");
+    say!("weir-meter: {error:#}");
     ExitCode::from(status)
 }
 
@@ -131,14 +137,14 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
                 }
             },
             Err(error) => {
-                eprintln!("weir-meter: {error}");
+                say!("weir-meter: {error}");
                 failed = true;
                 continue;
             }
         };
         files += 1;
         if let Some(damage) = &outcome.damage {
-            eprintln!("weir-meter: {path}: {damage}");
+            say!("weir-meter: {path}: {damage}");
             failed = true;
         }
         ledger.add(&outcome.ledger);
@@ -163,7 +169,7 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
                 had_enough = true;
                 continue;
             }
-            eprintln!("weir-meter: {}: {error}", report.destination);
+            say!("weir-meter: {}: {error}", report.destination);
             failed = true;
         }
         failed |= report.counters.records_not_sent > 0;
@@ -174,10 +180,10 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         std::fs::write(path, report.json()).with_context(|| format!("cannot write {}", path.display()))?;
     }
     if !settings.quiet && report.files > 0 && !had_enough {
-        eprint!("{}", report.text());
+        say::text(report.text());
     }
     if let Some(signal) = interrupted.by() {
-        eprintln!("weir-meter: interrupted: what was read until then was metered");
+        say!("weir-meter: interrupted: what was read until then was metered");
         return Ok(ExitCode::from(128 + signal));
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

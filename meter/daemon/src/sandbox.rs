@@ -459,8 +459,9 @@ pub fn probe() {
     use weir_metering::capture::ring::{Ring, RingConfig};
 
     let Ok(elsewhere) = std::env::var("WEIR_METER_PROBE_SANDBOX") else { return };
-    let said =
-        |what: &str, refused: bool| eprintln!("sandbox: {what}: {}", if refused { "refused" } else { "ALLOWED" });
+    let said = |what: &str, refused: bool| {
+        crate::say::say!("sandbox: {what}: {}", if refused { "refused" } else { "ALLOWED" })
+    };
     said("open /etc/passwd", fs::File::open("/etc/passwd").is_err());
     said("list /", fs::read_dir("/").is_err());
     said("write /tmp", fs::write(format!("/tmp/weir-probe-{}", std::process::id()), "").is_err());

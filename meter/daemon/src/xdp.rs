@@ -9,7 +9,7 @@ mod there {
     use weir_metering::live::Source;
     use weir_xdp::{Strategy, XdpConfig};
 
-    use crate::{backends::PATIENCE, options::live::LiveSettings};
+    use crate::{backends::PATIENCE, options::live::LiveSettings, say::say};
 
     /// Octets of a frame: packets of an Ethernet MTU fit.
     const FRAME: u32 = 2048;
@@ -49,7 +49,7 @@ mod there {
         }
         if let Some(first) = sockets.first() {
             let way = if first.zero_copy() { "without a copy" } else { "with a copy of each packet" };
-            eprintln!("weir-meter: {name}: AF_XDP, {:?} mode, {way}", first.mode());
+            say!("weir-meter: {name}: AF_XDP, {:?} mode, {way}", first.mode());
         }
         Ok(sockets.into_iter().map(|socket| Box::new(socket) as Source).collect())
     }

@@ -12,7 +12,7 @@ use std::{
     net::TcpListener,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A meter that runs, and what belongs to it. Dropped, it is killed.
 struct Meter {
     child: Child,
-    stderr: BufReader<ChildStderr>,
+    stderr: BufReader<Box<dyn Read>>,
     said: String,
     folder: tempfile::TempDir,
 }
@@ -46,7 +46,7 @@ impl Meter {
         command.args(["--memory", "48MiB"]);
         command.args(arguments.split(' ').map(|argument| argument.replace("DIR", path)));
         let mut child = command.envs(env.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let stderr = BufReader::new(Box::new(child.stderr.take().unwrap()) as Box<dyn Read>);
         let mut meter = Self { child, stderr, said: String::new(), folder };
         meter.wait_for("capturing on");
         meter
@@ -400,6 +400,40 @@ fn an_interface_may_disappear_and_come_back() {
         assert!(status.success(), "{said}");
         assert!(number(&all, "source", "interruptions") >= 1);
         assert_eq!(number(&all, "metered", "metered_packets"), 20, "{layer}");
+    }
+}
+
+#[test]
+fn standard_error_that_takes_nothing_changes_nothing() {
+    let Some(wire) = Wire::new() else { return };
+    let (_reader, mut full) = std::io::pipe().unwrap();
+    // What a pipe holds (pipe(7)), but for less than the shortest line.
+    full.write_all(&[b'x'; (1 << 16) - 1]).unwrap();
+    let no_room = fs::File::options().write(true).open("/dev/full").unwrap();
+    for stderr in [Stdio::from(full), Stdio::from(no_room)] {
+        let folder = folder();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let mut command = wire.right.command(METER);
+        command.args(["-i", Wire::RIGHT, "--capture", "packet", "--memory", "48MiB", "--status-interval", "1s"]);
+        command.args(["--export", &format!("json:{}", path("flows.json")), "--ledger", &path("ledger.json")]);
+        command.args(["--status-socket", &path("status.sock")]);
+        let child = command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+        let nothing = BufReader::new(Box::new(std::io::empty()) as Box<dyn Read>);
+        let mut meter = Meter { child, stderr: nothing, said: String::new(), folder };
+        let end = Instant::now() + PATIENCE;
+        while std::os::unix::net::UnixStream::connect(meter.path("status.sock")).is_err() {
+            assert!(meter.child.try_wait().unwrap().is_none() && Instant::now() < end, "it did not start");
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        wire.send(&datagrams(10, 1));
+        meter.wait_for_packets(10);
+        for _ in 0..3 {
+            meter.signal("USR1");
+            let _ = meter.status(&[]);
+        }
+        let (status, all, _) = meter.end("TERM");
+        assert!(status.success(), "{status}");
+        assert_closes(&all, 10);
     }
 }
 
