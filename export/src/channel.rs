@@ -127,6 +127,7 @@ pub struct Channel {
     spare: Mutex<Vec<Message>>,
     /// What the sender did so far.
     progress: Mutex<SendCounters>,
+    trouble: Mutex<Option<String>>,
     /// Whether the sender shall open its destination again.
     reopen: AtomicBool,
     /// Records in messages that were taken.
@@ -144,6 +145,7 @@ impl Channel {
             load,
             spare: Mutex::new(spare),
             progress: Mutex::default(),
+            trouble: Mutex::default(),
             reopen: AtomicBool::new(false),
             taken_records: AtomicU64::new(0),
         }
@@ -208,6 +210,16 @@ impl Channel {
     /// Publishes what the sender did so far.
     pub fn publish(&self, counters: SendCounters) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = counters;
+    }
+
+    /// Says what is wrong with the destination now, if something is.
+    pub fn tell_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// What is wrong with it.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What was published last.

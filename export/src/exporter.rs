@@ -235,6 +235,12 @@ impl Exporter {
         self.running.iter().chain(&self.retired).map(of).collect()
     }
 
+    /// What is wrong with each destination now, in the order of [`Self::progress`]: why it is reconnected to, or was given up.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<Option<String>> {
+        self.running.iter().chain(&self.retired).map(|r| r.channel.trouble()).collect()
+    }
+
     /// What was done for destinations that have ended since others took their place.
     #[must_use]
     pub const fn former(&self) -> SendCounters {

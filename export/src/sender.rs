@@ -128,6 +128,9 @@ impl Sender {
             channel.recycle(batch.drain(..));
         }
         result = result.and_then(|()| self.flush());
+        if let Err(error) = &result {
+            channel.tell_trouble(Some(error.to_string()));
+        }
         self.give_up(channel);
         result
     }
@@ -312,6 +315,7 @@ impl Sender {
         let mut error = first_error;
         let mut pause = BACK_OFF;
         let mut attempts = 0;
+        channel.tell_trouble(Some(error.to_string()));
         while attempts < RECONNECTS && !(self.is_patient && channel.queue.is_closed()) {
             self.pause(pause, channel);
             pause = MAX_BACK_OFF.min(pause * 2);
@@ -321,6 +325,7 @@ impl Sender {
                     self.announced = 0;
                     self.sequence_number = 0;
                     self.counters.reconnects += 1;
+                    channel.tell_trouble(None);
                     return Ok(());
                 }
                 Err(again) => error = again,

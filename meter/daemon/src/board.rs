@@ -81,6 +81,8 @@ pub struct DestinationPicture {
     pub counters: SendCounters,
     /// Whether it was given up.
     pub has_ended: bool,
+    /// Why it was given up, or is connected to again.
+    pub trouble: Option<String>,
 }
 
 impl Board {
@@ -159,10 +161,9 @@ impl Board {
         }
         let progress = changing.exporter.as_ref().map(Exporter::progress).unwrap_or_default();
         let former = changing.exporter.as_ref().map(Exporter::former).unwrap_or_default();
-        let destinations = progress.into_iter().map(|(destination, counters, has_ended)| DestinationPicture {
-            name: destination.to_string(),
-            counters,
-            has_ended,
+        let troubles = changing.exporter.as_ref().map(Exporter::troubles).unwrap_or_default();
+        let destinations = progress.into_iter().zip(troubles).map(|((destination, counters, has_ended), trouble)| {
+            DestinationPicture { name: destination.to_string(), counters, has_ended, trouble }
         });
         Picture {
             elapsed: self.begin.elapsed(),

@@ -106,10 +106,11 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
     if let Some(place) = socket_place {
         place.remove();
     }
-    if let Some(mut file) = ledger {
-        file.write_all(status::json(&outcome.picture).as_bytes()).context("cannot write the ledger")?;
-    }
-    Ok(outcome.tell(quiet))
+    let written = ledger.map_or(Ok(()), |mut file| file.write_all(status::json(&outcome.picture).as_bytes()));
+    let status = outcome.tell(quiet);
+    // What was metered is said whatever becomes of the file.
+    written.context("cannot write the ledger")?;
+    Ok(status)
 }
 
 /// The socket on which status is asked for. Where nobody has asked for one, none is no failure.
@@ -241,6 +242,7 @@ impl Watch<'_> {
         let mut printed = (Instant::now(), self.board.read());
         let (mut seen, mut stuck) = (Vec::new(), 0);
         let mut said = Vec::new();
+        let mut destinations = printed.1.destinations.clone();
         loop {
             match self.orders.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -262,6 +264,13 @@ impl Watch<'_> {
                     self.reloading.end_retired(self.board);
                     let now = self.board.tick();
                     say_what_is_shared_badly(&now, &mut said);
+                    for destination in &now.destinations {
+                        let before = destinations.iter().find(|before| before.name == destination.name);
+                        if let Some(news) = status::news(destination, before) {
+                            say!("weir-meter: {}: {news}", destination.name);
+                        }
+                    }
+                    destinations.clone_from(&now.destinations);
                     if self.is_over(&now) {
                         return;
                     }
@@ -418,19 +427,39 @@ impl Outcome {
     fn identities(&self) -> String {
         let sum = self.picture.sum();
         let sent: SendCounters = self.picture.sent();
+        let workers = || self.picture.interfaces.iter().flat_map(|interface| &interface.workers);
+        let (taken, delivered) = (sum.taken_packets, sum.ledger.metered.delivered_packets);
         let created = sum.ledger.metered.records_created;
         let queued = sum.sink.records_queued;
         let mut text = String::new();
         for (is_so, what) in [
             (
-                self.picture.interfaces.iter().flat_map(|i| &i.workers).all(|w| w.closes()),
+                workers().all(|w| {
+                    w.taken_packets + w.waiting_packets() + w.captured.lost_packets() == w.captured.offered_packets
+                }),
                 format!(
-                    "{} offered = {} metered + {} ignored + {} lost + {} not taken",
+                    "{} offered = {taken} taken + {} lost + {} not taken",
                     sum.captured.offered_packets,
-                    sum.ledger.metered.metered_packets,
-                    sum.ledger.ignored_packets(),
                     sum.captured.lost_packets(),
                     sum.waiting_packets()
+                ),
+            ),
+            match sum.captured.merged_packets {
+                0 => (taken == delivered, format!("{taken} taken = {delivered} delivered")),
+                // Those count as the packets that they were.
+                merged => (
+                    taken <= delivered,
+                    format!(
+                        "{taken} taken, {merged} of them merged of several by the system, are {delivered} delivered"
+                    ),
+                ),
+            },
+            (
+                workers().all(|w| w.ledger.closes()),
+                format!(
+                    "{delivered} delivered = {} metered + {} ignored",
+                    sum.ledger.metered.metered_packets,
+                    sum.ledger.ignored_packets()
                 ),
             ),
             (created == sum.sink.records, format!("{created} records made = {} handed over", sum.sink.records)),

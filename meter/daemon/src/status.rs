@@ -24,7 +24,7 @@ use weir_flow::ledger::Metered;
 use weir_metering::live::Progress;
 
 use crate::{
-    board::{Board, Family, InterfacePicture, NIC, Picture, SENT, WORKER},
+    board::{Board, DestinationPicture, Family, InterfacePicture, NIC, Picture, SENT, WORKER},
     remedies::remedy,
     report::grouped,
 };
@@ -112,6 +112,25 @@ pub fn split(interface: &InterfacePicture) -> Option<String> {
             interface.name
         )
     })
+}
+
+/// What happened to a destination since it was like `before`, if there is something to be said.
+pub fn news(now: &DestinationPicture, before: Option<&DestinationPicture>) -> Option<String> {
+    let had_ended = before.is_some_and(|before| before.has_ended);
+    let had_trouble = before.is_some_and(|before| before.trouble.is_some());
+    let reconnects = before.map_or(0, |before| before.counters.reconnects);
+    let why = now.trouble.as_deref();
+    match why {
+        _ if now.has_ended && had_ended => None,
+        _ if now.has_ended => Some(format!("given up, no more records go there: {}", why.unwrap_or("it ended"))),
+        Some(why) if !had_trouble => Some(format!("{why}; it is connected to again as soon as that succeeds")),
+        Some(_) => None,
+        // A file is opened anew where that is asked for.
+        None if had_trouble || (now.counters.reconnects > reconnects && now.name.contains("tcp:")) => {
+            Some(format!("connected again, {} records not sent so far", now.counters.records_not_sent))
+        }
+        None => None,
+    }
 }
 
 const fn dropped(sink: &SinkCounters) -> u64 {
@@ -523,6 +542,28 @@ mod tests {
         for fine in [&[200_000][..], &[60_000, 50_000], &[1, 99], &[]] {
             assert_eq!(lopsided(&interface(fine)), None, "{fine:?}");
         }
+    }
+
+    #[test]
+    fn what_happens_to_a_destination_is_said_once() {
+        let of = |has_ended, trouble: Option<&str>, reconnects| DestinationPicture {
+            name: "tcp://x:1".to_owned(),
+            counters: weir_export::SendCounters { reconnects, ..Default::default() },
+            has_ended,
+            trouble: trouble.map(str::to_owned),
+        };
+        let (fine, broken, back) = (of(false, None, 0), of(false, Some("Broken pipe"), 0), of(false, None, 1));
+        let ended = of(true, Some("No space left"), 0);
+        let says = |now, before, what: &str| news(now, Some(before)).unwrap().contains(what);
+        assert!(says(&broken, &fine, "Broken pipe"));
+        assert!(says(&back, &broken, "connected again"));
+        assert!(says(&back, &fine, "connected again"));
+        assert!(says(&ended, &broken, "given up") && says(&ended, &fine, "No space left"));
+        assert!(news(&ended, None).is_some());
+        for (now, before) in [(&fine, &fine), (&broken, &broken), (&back, &back), (&ended, &ended)] {
+            assert_eq!(news(now, Some(before)), None);
+        }
+        assert_eq!(news(&fine, None), None);
     }
 
     #[test]

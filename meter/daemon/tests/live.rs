@@ -38,10 +38,18 @@ impl Meter {
         Self::start_in(namespace, arguments, folder(), &[])
     }
 
+    fn start_without_ledger(namespace: &Namespace, arguments: &str) -> Self {
+        Self::start_with(namespace, arguments, folder(), &[])
+    }
+
     fn start_in(namespace: &Namespace, arguments: &str, folder: tempfile::TempDir, env: &[(&str, &str)]) -> Self {
+        Self::start_with(namespace, &format!("--ledger DIR/ledger.json {arguments}"), folder, env)
+    }
+
+    fn start_with(namespace: &Namespace, arguments: &str, folder: tempfile::TempDir, env: &[(&str, &str)]) -> Self {
         let path = folder.path().to_str().unwrap();
         let mut command = namespace.command(METER);
-        command.args(["--status-socket", &format!("{path}/status.sock"), "--ledger", &format!("{path}/ledger.json")]);
+        command.args(["--status-socket", &format!("{path}/status.sock")]);
         // As little memory as serves, since tests run side by side.
         command.args(["--memory", "48MiB"]);
         command.args(arguments.split(' ').map(|argument| argument.replace("DIR", path)));
@@ -197,7 +205,10 @@ fn the_ledger_closes_through_every_layer() {
         let (status, all, said) = meter.end("TERM");
         assert!(status.success(), "{layer}: {said}");
         assert_closes(&all, sent);
-        assert!(said.contains("✓ 3000 offered = 3000 metered") && !said.contains('✗'), "{layer}: {said}");
+        for line in ["✓ 3000 offered = 3000 taken", "✓ 3000 taken = 3000 delivered", "✓ 3000 delivered = 3000 metered"]
+        {
+            assert!(said.contains(line) && !said.contains('✗'), "{layer}: {said}");
+        }
         assert_eq!(packets_in(&kept), 3000, "{layer}");
         // Where a queue decides, a flow may come to both workers.
         let records = fs::read_to_string(&kept).unwrap().lines().count();
@@ -401,6 +412,24 @@ fn an_interface_may_disappear_and_come_back() {
         assert!(number(&all, "source", "interruptions") >= 1);
         assert_eq!(number(&all, "metered", "metered_packets"), 20, "{layer}");
     }
+}
+
+#[test]
+fn a_destination_that_is_given_up_is_said_and_a_ledger_that_fails_hides_nothing() {
+    let Some(wire) = Wire::new() else { return };
+    let arguments = format!(
+        "-i {} --capture packet --idle-timeout 1s --export json:/dev/full --export json:DIR/flows.json --ledger /dev/full",
+        Wire::RIGHT
+    );
+    let mut meter = Meter::start_without_ledger(&wire.right, &arguments);
+    wire.send(&datagrams(10, 1));
+    assert!(meter.wait_for("given up").contains("json:/dev/full: given up, no more records go there: No space left"));
+    meter.wait_for_packets(10);
+    meter.signal("TERM");
+    let mut said = String::new();
+    meter.stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(meter.child.wait().unwrap().code(), Some(1));
+    assert!(said.contains("✓ 10 offered = 10 taken") && said.contains("cannot write the ledger"), "{said}");
 }
 
 #[test]
