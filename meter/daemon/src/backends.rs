@@ -70,12 +70,25 @@ pub fn open(settings: &Settings, name: &str, workers: usize) -> anyhow::Result<O
         Layer::Only(backend) => backend,
         Layer::Auto => best(live, name, workers),
     };
+    for option in without_effect(live, backend, workers) {
+        say!("weir-meter: {name}: --{option} has no effect: {workers} worker(s) through {}", backend.name());
+    }
     let sources = match backend {
         Backend::Packet => rings(live, name, workers)?,
         Backend::Pcap => vec![through_pcap(live, name)?],
         Backend::Xdp => xdp::open(live, name, workers)?,
     };
     Ok(Opened { name: name.to_owned(), backend, sources })
+}
+
+/// Options that were given, and that this layer makes nothing of.
+fn without_effect(live: &LiveSettings, backend: Backend, workers: usize) -> impl Iterator<Item = &'static str> {
+    let options = [
+        ("busy-poll", live.busy_poll && backend != Backend::Xdp),
+        ("fanout", live.fanout_asked && (backend != Backend::Packet || workers == 1)),
+        ("snaplen", live.snap_octets_asked && backend == Backend::Xdp),
+    ];
+    options.into_iter().filter_map(|(option, is_idle)| is_idle.then_some(option))
 }
 
 /// AF_XDP on a port that nothing else uses, if it can do what is asked for; else AF_PACKET.

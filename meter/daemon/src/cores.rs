@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use anyhow::bail;
+
 use crate::options::live::cores as list_of;
 
 /// A core for each of `workers` workers on an interface, or none where the system decides better.
@@ -31,6 +33,20 @@ pub fn choose(interface: &str, workers: usize, asked: &[usize], taken: &mut Vec<
     let chosen: Vec<_> = free.into_iter().take(workers).collect();
     taken.extend(&chosen);
     chosen.into_iter().map(Some).collect()
+}
+
+/// Checks that workers may run on the cores that are asked for.
+///
+/// # Errors
+///
+/// If one is not there, or not for this process; the message names it.
+pub fn check(asked: &[usize]) -> anyhow::Result<()> {
+    let allowed = allowed();
+    // Where the system does not say which there are, nothing can be said.
+    match asked.iter().find(|core| !allowed.is_empty() && !allowed.contains(core)) {
+        Some(core) => bail!("cores: there is no core {core} here, or not for this process"),
+        None => Ok(()),
+    }
 }
 
 /// Cores that this process may run on.
@@ -70,6 +86,12 @@ mod tests {
         let mut taken = Vec::new();
         assert_eq!(choose("none", 3, &[5, 7], &mut taken), [Some(5), Some(7), Some(5)]);
         assert_eq!(choose("none", 1, &[5, 7], &mut taken), [Some(7)]);
+    }
+
+    #[test]
+    fn a_core_that_is_not_there_is_named() {
+        check(&allowed()).unwrap();
+        assert!(check(&[4095]).unwrap_err().to_string().contains("4095"));
     }
 
     #[test]

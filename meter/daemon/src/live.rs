@@ -328,7 +328,7 @@ impl Reloading {
         let settings = match Settings::new(self.given.clone()) {
             Ok(settings) if settings.exporter.destinations.is_empty() => return refuse("export: there is none"),
             Ok(settings) => settings,
-            Err(error) => return refuse(&format!("{error:#}")),
+            Err(error) => return refuse(&say::chain(&error)),
         };
         for key in self.settings.changed(&settings).filter(|key| !RELOADABLE.contains(&key.as_str())) {
             say!("weir-meter: {key}: a change takes a restart");
@@ -341,7 +341,7 @@ impl Reloading {
             Ok::<_, weir_export::StartError>(())
         });
         if let Some(Err(error)) = changed {
-            return refuse(&format!("{:#}", anyhow::Error::from(error)));
+            return refuse(&say::chain(&error.into()));
         }
         board.adopt(&settings.meter);
         self.retiring = true;

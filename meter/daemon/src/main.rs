@@ -66,6 +66,9 @@ fn main() -> ExitCode {
     if dump {
         return answer(&settings.dump());
     }
+    if let Err(error) = cores::check(&settings.live.cores) {
+        return fail(&error, USAGE);
+    }
     if check {
         return ExitCode::SUCCESS;
     }
@@ -84,7 +87,7 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error, status: u8) -> ExitCode {
-    say!("weir-meter: {error:#}");
+    say!("weir-meter: {}", say::chain(error));
     ExitCode::from(status)
 }
 

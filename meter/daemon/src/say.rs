@@ -41,6 +41,18 @@ pub fn text(text: String) {
     }
 }
 
+/// An error with its causes, but for those whose text stands in it already.
+pub fn chain(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |mut text, cause| {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+        text
+    })
+}
+
 /// From now on nobody waits for standard error.
 ///
 /// # Errors
@@ -164,6 +176,13 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error =
+            anyhow::anyhow!("not permitted (1)").context("socket: not permitted (1), it takes more").context("eth0");
+        assert_eq!(chain(&error), "eth0: socket: not permitted (1), it takes more");
+    }
 
     #[test]
     fn what_finds_the_queue_full_is_counted_and_said() {

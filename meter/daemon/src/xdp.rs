@@ -38,12 +38,19 @@ mod there {
         if live.hardware_time {
             bail!("hardware-time: AF_XDP has none: use --capture packet");
         }
+        let queues = weir_xdp::receive_queues(name).with_context(|| format!("there is no interface {name}"))?;
+        if queues != workers {
+            bail!(
+                "workers: {name} has {queues} receive queue(s), and AF_XDP takes a worker for each: give --workers {queues}, or leave it out"
+            );
+        }
         if let (Some(use_of_it), false) = (weir_xdp::in_use(name), live.steal) {
             bail!(
                 "{name}: {use_of_it}: AF_XDP would take its packets away from the system; --steal does so, --capture packet does not"
             );
         }
         let sockets = weir_xdp::open(name, &xdp_config(live)).with_context(|| format!("cannot capture on {name}"))?;
+        // It may have changed just now.
         if sockets.len() != workers {
             bail!("workers: {name} has {} receive queues, and AF_XDP takes a worker for each", sockets.len());
         }

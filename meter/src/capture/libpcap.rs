@@ -68,8 +68,13 @@ impl PacketSource for File {
 ///
 /// What libpcap says: there is no such interface, this process may not capture, the filter makes no sense.
 pub(super) fn open_live(interface: &str, settings: &PcapSettings) -> Result<Box<dyn PacketSource + Send>, OpenError> {
-    let failed =
-        |error: pcap::Error| OpenError::Interface { interface: interface.to_owned(), reason: error.to_string() };
+    let failed = |error: pcap::Error| {
+        let text = error.to_string();
+        // libpcap gives a text, not the number of the error.
+        let is_refused = ["not permitted", "ermission"].iter().any(|refusal| text.contains(refusal));
+        let remedy = if is_refused { " (it takes CAP_NET_RAW)" } else { "" };
+        OpenError::Interface { interface: interface.to_owned(), reason: format!("{text}{remedy}") }
+    };
     let number = |octets: usize| i32::try_from(octets).unwrap_or(i32::MAX);
     let inactive = Capture::from_device(interface)
         .map_err(failed)?

@@ -145,12 +145,16 @@ pub struct LiveSettings {
     pub filter: Option<String>,
     /// Octets of a packet.
     pub snap_octets: u32,
+    /// Whether these were asked for.
+    pub snap_octets_asked: bool,
     /// Whether packets for others are captured.
     pub promiscuous: bool,
     /// Timestamps of the interface are wanted.
     pub hardware_time: bool,
     /// How packets come to workers.
     pub fanout: ShareOut,
+    /// Whether that was asked for.
+    pub fanout_asked: bool,
     /// Cores, in the order of workers; empty for any.
     pub cores: Vec<usize>,
     /// AF_XDP may take packets away.
@@ -220,8 +224,10 @@ impl LiveSettings {
             layer: one_of("capture", options.capture, Layer::Auto, LAYERS)?,
             filter: options.filter,
             snap_octets,
+            snap_octets_asked: options.snaplen.is_some(),
             promiscuous: !options.no_promiscuous,
             hardware_time: options.hardware_time,
+            fanout_asked: options.fanout.is_some(),
             fanout: one_of("fanout", options.fanout, ShareOut::Hash, FANOUTS)?,
             cores: options.cores.map_or(Ok(Vec::new()), |text| cores(&text))?,
             steal: options.steal,
@@ -238,7 +244,7 @@ impl LiveSettings {
     }
 
     /// How many workers all interfaces have together: on each as many as are asked for, or one for each receive queue, as far
-    /// as there are cores.
+    /// as there are cores; through AF_XDP, which takes all queues or none, also beyond.
     ///
     /// # Errors
     ///
@@ -249,7 +255,8 @@ impl LiveSettings {
             bail!("workers: through libpcap an interface has one");
         }
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let usual = |name: &String| nic::receive_queues(name).min(cores);
+        let most = if self.layer == Layer::Only(Backend::Xdp) { usize::MAX } else { cores };
+        let usual = |name: &String| nic::receive_queues(name).min(most);
         self.workers_asked = asked;
         self.workers = self
             .interfaces
