@@ -9,7 +9,7 @@ use std::{
     process::ExitCode,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
@@ -182,13 +182,15 @@ fn lanes(settings: &Settings, opened: Vec<Opened>, exporter: &Exporter) -> anyho
     let mut taken = Vec::new();
     for (interface, Opened { name, backend, sources }) in opened.into_iter().enumerate() {
         lanes.layers.push(backend.name());
+        let gone = Arc::new(AtomicUsize::new(0));
         let cores = cores::choose(&name, sources.len(), &settings.live.cores, &mut taken);
         for ((worker, source), core) in sources.into_iter().enumerate().zip(cores) {
             let sink = Sink::new(exporter.sink());
             lanes.nexts.push(sink.next());
             let again = reopen(settings, &name, backend);
-            let lane = Lane::new(&settings.meter, share, sink, source, again, tell(name.clone()))
-                .context("cannot reserve memory")?;
+            let lane =
+                Lane::new(&settings.meter, share, sink, source, again, once_for_all(tell(name.clone()), gone.clone()))
+                    .context("cannot reserve memory")?;
             views.push(LaneView { interface, slot: lane.slot() });
             lanes.lanes.push((lane, format!("{name} {worker}"), core));
         }
@@ -214,6 +216,35 @@ fn tell(name: String) -> Tell {
             say!("weir-meter: {name}: the wall clock was set by {:.3} s", nanos as f64 / 1e9);
         }
     })
+}
+
+/// Tells but once for all lanes of an interface that it is gone, and once that all are back. `gone`: lanes that are gone.
+fn once_for_all(mut tell: Tell, gone: Arc<AtomicUsize>) -> Tell {
+    let mut is_gone = false;
+    Box::new(move |event| {
+        let is_news = match &event {
+            Event::Gone => goes(&mut is_gone, &gone),
+            Event::Back => comes_back(&mut is_gone, &gone),
+            Event::Ended(_) => {
+                goes(&mut is_gone, &gone);
+                true
+            }
+            Event::ClockSet(_) => true,
+        };
+        if is_news {
+            tell(event);
+        }
+    })
+}
+
+/// Counts a lane that is gone now. Whether it is the first of its interface.
+fn goes(is_gone: &mut bool, gone: &AtomicUsize) -> bool {
+    !std::mem::replace(is_gone, true) && gone.fetch_add(1, Ordering::Relaxed) == 0
+}
+
+/// Counts a lane that is back now. Whether it is the last of its interface.
+fn comes_back(is_gone: &mut bool, gone: &AtomicUsize) -> bool {
+    std::mem::take(is_gone) && gone.fetch_sub(1, Ordering::Relaxed) == 1
 }
 
 impl Lanes {

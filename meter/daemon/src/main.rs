@@ -18,6 +18,7 @@ mod remedies;
 mod report;
 mod sandbox;
 mod say;
+mod serve;
 mod signals;
 mod sink;
 mod status;

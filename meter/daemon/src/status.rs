@@ -14,7 +14,6 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
     time::Duration,
 };
 
@@ -27,6 +26,7 @@ use crate::{
     board::{Board, DestinationPicture, Family, InterfacePicture, NIC, Picture, SENT, WORKER},
     remedies::remedy,
     report::grouped,
+    serve,
 };
 
 /// Where sockets usually are.
@@ -415,23 +415,16 @@ impl StatusSocket {
         self.place.clone()
     }
 
-    /// Answers from a thread of its own: one after the other, each within a few seconds.
+    /// Answers from threads of its own, each question within a few seconds.
     ///
     /// # Errors
     ///
     /// If the system gives no thread.
     pub fn serve(self, board: Arc<Board>) -> io::Result<()> {
-        let work = move || {
-            for stream in self.listener.incoming() {
-                match stream {
-                    // Whoever does not wait for the answer does not get it.
-                    Ok(stream) => drop(answer(&stream, &board)),
-                    // Too many open files, say.
-                    Err(_) => thread::sleep(Duration::from_millis(100)),
-                }
-            }
-        };
-        thread::Builder::new().name("status".into()).spawn(work).map(drop)
+        let listener = self.listener;
+        let accept = move || listener.accept().map(|(stream, _)| stream);
+        // Whoever does not wait for the answer does not get it.
+        serve::each("status", accept, move |stream| drop(answer(&stream, &board)))
     }
 }
 

@@ -250,7 +250,14 @@ fn status_and_metrics_answer_and_signals_are_obeyed() {
     let line = "weir_meter_metered_delivered_packets_total{interface=\"right0\",worker=\"0\"} 500\n";
     assert!(metrics.contains(line), "{metrics}");
     assert!(metrics.contains("# HELP weir_meter_capture_lost_ring_full_total packets lost in the kernel"), "{metrics}");
+    for gauge in ["capturing{interface=\"right0\",worker=\"0\"} 1\n", "destination_given_up{destination=\"json:"] {
+        assert!(metrics.contains(&format!("weir_meter_{gauge}")), "{metrics}");
+    }
     assert!(get("/").starts_with("HTTP/1.1 404"));
+    // One who says nothing keeps nobody waiting.
+    let _silent = wire.right.enter(|| std::net::TcpStream::connect("127.0.0.1:9739").unwrap());
+    assert!(get("/metrics?name=x").starts_with("HTTP/1.1 200"));
+    assert!(get(&format!("/{}", "x".repeat(20_000))).starts_with("HTTP/1.1 431"));
     meter.signal("USR1");
     let line = meter.wait_for("packets/s");
     assert!(line.contains("500 packets = 500 metered + 0 ignored, 0 lost, 5 flows"), "{line}");
@@ -397,7 +404,7 @@ fn an_interface_may_disappear_and_come_back() {
         wire.right.ip("link add other0 type veth peer name other1");
         wire.right.ip("link set other0 up");
         let interfaces = format!("-i {} -i other0", Wire::RIGHT);
-        let other = if layer == "xdp" { format!("-i {}", Wire::RIGHT) } else { interfaces };
+        let other = if layer == "xdp" { format!("-i {}", Wire::RIGHT) } else { format!("{interfaces} --workers 2") };
         let mut meter = Meter::start(&wire.right, &format!("{other} --capture {layer} --export json:DIR/flows.json"));
         wire.send(&datagrams(10, 1));
         meter.wait_for_packets(10);
@@ -407,8 +414,13 @@ fn an_interface_may_disappear_and_come_back() {
         meter.wait_for("it is back");
         wire.send(&datagrams(10, 1));
         meter.wait_for_packets(20);
+        let meter_said = meter.said.clone();
         let (status, all, said) = meter.end("TERM");
         assert!(status.success(), "{said}");
+        let whole = meter_said + &said;
+        for once in ["right0: it is down or away", "right0: it is back"] {
+            assert_eq!(whole.matches(once).count(), 1, "{layer}: {whole}");
+        }
         assert!(number(&all, "source", "interruptions") >= 1);
         assert_eq!(number(&all, "metered", "metered_packets"), 20, "{layer}");
     }
