@@ -2,6 +2,7 @@
 //! Packets, and where they come from.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use crate::{Timestamp, ledger::Captured};
@@ -158,6 +159,12 @@ pub trait PacketSource {
         false
     }
 
+    /// Why a live source cannot take up its interface, though that is there and up again. It goes on trying, where that may
+    /// help; of the kind [`io::ErrorKind::PermissionDenied`] is what this process has no right to any more.
+    fn refusal(&self) -> Option<io::Error> {
+        None
+    }
+
     /// Times that the interface of a live source went down or away, since it was opened.
     fn interruptions(&self) -> u64 {
         0
@@ -181,7 +188,7 @@ pub enum SourceError {
         what: String,
     },
     /// The system refused to read on.
-    Io(std::io::Error),
+    Io(io::Error),
 }
 
 impl fmt::Display for SourceError {
@@ -195,8 +202,8 @@ impl fmt::Display for SourceError {
 
 impl std::error::Error for SourceError {}
 
-impl From<std::io::Error> for SourceError {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for SourceError {
+    fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }

@@ -6,8 +6,8 @@
 //! the program behind when he is killed.
 //!
 //! An interface that has gone away and come back gets a new link to the same program and the same map. That takes no
-//! capability as long as their descriptors are open; nor does binding a socket. Only making one does, so a few are made in
-//! advance ([`SPARE_SOCKETS`]).
+//! capability as long as their descriptors are open; nor does binding a socket. Only making one does, and pinning its memory, so
+//! a few are made in advance (`SPARES` in `source.rs`).
 
 use std::{
     io,
@@ -16,17 +16,13 @@ use std::{
 };
 
 use crate::{
-    config::{Mode, ModeWish},
+    config::{Mode, ModeWish, Strategy},
     error::OpenError,
     sys::{
         bpf, interfaces,
         socket::{self, Queue},
     },
 };
-
-/// Sockets that are made in advance for each queue, for a process that gives up its capabilities: so often the interface may
-/// go away and come back.
-const SPARE_SOCKETS: u32 = 8;
 
 /// What the sockets of one interface share.
 #[derive(Debug)]
@@ -35,7 +31,6 @@ pub(crate) struct Attachment {
     wish: ModeWish,
     map: OwnedFd,
     program: OwnedFd,
-    spares: Mutex<Vec<OwnedFd>>,
     /// Locked while a socket is made and bound: two at once are refused as busy by some kernels.
     attached: Mutex<Attached>,
 }
@@ -66,8 +61,7 @@ impl Attachment {
             _ => OpenError::Program { error, log },
         })?;
         let attached = Mutex::new(attach(&program, interface, wish)?);
-        let spares = (0..queues.saturating_mul(SPARE_SOCKETS)).map_while(|_| socket::socket().ok()).collect();
-        Ok(Self { interface: interface.to_owned(), wish, map, program, spares: Mutex::new(spares), attached })
+        Ok(Self { interface: interface.to_owned(), wish, map, program, attached })
     }
 
     /// Name of the interface.
@@ -87,21 +81,23 @@ impl Attachment {
         Ok(attached)
     }
 
-    /// A socket that is not bound: a new one, or where that is no longer permitted, one of those made in advance.
-    pub(crate) fn socket(&self) -> Result<OwnedFd, OpenError> {
-        socket::socket().or_else(|error| {
-            let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            spare.ok_or_else(|| match error.raw_os_error() {
-                Some(libc::EAFNOSUPPORT) => OpenError::NotInKernel("AF_XDP sockets (XDP_SOCKETS)"),
-                _ => OpenError::of("make an AF_XDP socket", "CAP_NET_RAW", error),
-            })
-        })
-    }
-
     /// Has the program give the packets of a queue to a socket.
     pub(crate) fn enter(&self, socket: &Queue, queue: u32) -> Result<(), OpenError> {
         socket.enter(&self.map, queue).map_err(|error| OpenError::of("enter a socket into the map", "CAP_BPF", error))
     }
+}
+
+/// Makes a socket that is not bound, with all that takes a capability but the right to pin memory.
+pub(crate) fn make_socket(strategy: Strategy) -> Result<OwnedFd, OpenError> {
+    let socket = socket::socket().map_err(|error| match error.raw_os_error() {
+        Some(libc::EAFNOSUPPORT) => OpenError::NotInKernel("AF_XDP sockets (XDP_SOCKETS)"),
+        _ => OpenError::of("make an AF_XDP socket", "CAP_NET_RAW", error),
+    })?;
+    if let Strategy::BusyPoll { budget } = strategy {
+        let preferred = socket::prefer_busy_poll(&socket, budget);
+        preferred.map_err(|error| OpenError::of("ask for busy polling (Linux 5.11)", "CAP_NET_ADMIN", error))?;
+    }
+    Ok(socket)
 }
 
 fn attach(program: &OwnedFd, interface: &str, wish: ModeWish) -> Result<Attached, OpenError> {

@@ -61,6 +61,16 @@ impl OpenError {
         }
     }
 
+    /// Its kind, as the system's errors have one.
+    pub(crate) const fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::NotPermitted { .. } => io::ErrorKind::PermissionDenied,
+            Self::MemoryLock { .. } => io::ErrorKind::OutOfMemory,
+            Self::Busy { .. } => io::ErrorKind::ResourceBusy,
+            _ => io::ErrorKind::Other,
+        }
+    }
+
     /// Whether it may be over in a moment: the kernel takes its time to clear up after a process that was killed.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::Busy { .. })

@@ -38,9 +38,11 @@
 //!
 //! # When an interface goes
 //!
-//! Down and up again: the sockets stay, there are just no packets. Gone: [`Xsk::interruption`] says so, the source is idle,
+//! Down and up again: the sockets stay, there are just no packets, and it is counted if it is down while nothing comes. Gone: [`Xsk::interruption`] says so, the source is idle,
 //! and when an interface of the name is back, it goes on; its counters too. That needs no capability, eight times for each
-//! queue (`attach.rs`).
+//! queue: sockets with their memory are made in advance (without CAP_IPC_LOCK their memory is pinned when they are used, as far as
+//! RLIMIT_MEMLOCK goes). What fails is tried again, after five
+//! seconds at most; [`PacketSource::refusal`](weir_flow::PacketSource::refusal) says why.
 //!
 //! # What it takes
 //!

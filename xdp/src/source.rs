@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    os::fd::OwnedFd,
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -11,11 +12,14 @@ use std::{
 use weir_flow::{BATCH, LinkType, Packet, PacketSource, SourceError, SourceState, Timestamp, ledger::Captured};
 
 use crate::{
-    attach::Attachment,
+    attach::{Attachment, make_socket},
     config::{Mode, Strategy, XdpConfig, ZeroCopy},
     error::OpenError,
     receive_queues,
-    sys::{interfaces, socket::Queue},
+    sys::{
+        interfaces,
+        socket::{Frames, Queue},
+    },
 };
 
 /// A sleep while packets gather; the system adds its timer slack, 50 us commonly. Each sleep costs a change of context, so
@@ -30,6 +34,13 @@ const NAPS: u32 = 4;
 const SPINS: u32 = 64;
 /// How long an interface may be busy when it is opened: the kernel clears up after a process that was killed.
 const BUSY_AT_MOST: Duration = Duration::from_secs(1);
+/// Sockets that each queue has in reserve, for a process that gives up its capabilities: so often the interface may go away and
+/// come back.
+const SPARES: u32 = 8;
+/// Longest time between two tries to take up an interface that is up and was refused.
+const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
+/// How often busy polling looks whether the interface is down.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Packets of one receive queue of an interface. See the head of the crate for what they are and which are lost.
 #[derive(Debug)]
@@ -52,6 +63,44 @@ pub struct Xsk {
     /// Of sockets that were there before this one.
     lost_before: Lost,
     interruptions: u64,
+    /// Whether the interface was down when it was looked at last.
+    is_down: bool,
+    looked_at: Instant,
+    retry: Retry,
+    frames: Frames,
+    spares: Vec<Spare>,
+    /// What might be pinned when it was opened: later there may be no right to ask.
+    memory_lock_limit: Option<u64>,
+}
+
+/// A socket for the time after the interface was gone.
+#[derive(Debug)]
+struct Spare {
+    socket: OwnedFd,
+    /// Whether the frames are registered with it: else that takes the right to pin them when it is used.
+    has_frames: bool,
+}
+
+/// When an interface that is back is tried again.
+#[derive(Debug)]
+struct Retry {
+    at: Instant,
+    pause: Duration,
+    /// Why it could not be taken up, though it was up.
+    refusal: Option<(io::ErrorKind, String)>,
+}
+
+impl Retry {
+    fn at_once() -> Self {
+        Self { at: Instant::now(), pause: Duration::ZERO, refusal: None }
+    }
+
+    /// Waits twice as long as before, `wait` at least.
+    fn later(&mut self, wait: Duration, error: &OpenError) {
+        self.pause = (self.pause * 2).clamp(wait.min(PAUSE_AT_MOST), PAUSE_AT_MOST);
+        self.at = Instant::now() + self.pause;
+        self.refusal = Some((error.kind(), error.to_string()));
+    }
 }
 
 #[derive(Debug)]
@@ -93,11 +142,15 @@ fn open_once(interface: &str, config: &XdpConfig) -> Result<Vec<Xsk>, OpenError>
     let queues = receive_queues(interface).map_err(|_| OpenError::NoSuchInterface(interface.to_owned()))?;
     let queues = u32::try_from(queues).unwrap_or(u32::MAX);
     let attachment = Arc::new(Attachment::new(interface, config.mode, queues)?);
-    (0..queues).map(|queue| Xsk::open(&attachment, config, queue)).collect()
+    let mut xsks: Vec<_> = (0..queues).map(|queue| Xsk::open(&attachment, config, queue)).collect::<Result<_, _>>()?;
+    xsks.iter_mut().for_each(Xsk::reserve);
+    Ok(xsks)
 }
 
 impl Xsk {
     fn open(attachment: &Arc<Attachment>, config: &XdpConfig, queue: u32) -> Result<Self, OpenError> {
+        let frames = Frames::new(config.frames, config.frame_octets)
+            .map_err(|error| OpenError::System { step: "take memory for frames", error })?;
         let mut xsk = Self {
             attachment: Arc::clone(attachment),
             config: config.clone(),
@@ -112,6 +165,12 @@ impl Xsk {
             handed_packets: 0,
             lost_before: Lost::default(),
             interruptions: 0,
+            is_down: false,
+            looked_at: Instant::now(),
+            retry: Retry::at_once(),
+            frames,
+            spares: Vec::new(),
+            memory_lock_limit: interfaces::memory_lock_limit(),
         };
         xsk.bind()?;
         Ok(xsk)
@@ -156,7 +215,7 @@ impl Xsk {
         }
     }
 
-    /// How often the interface has gone away.
+    /// How often the interface has gone down or away. One that is up again before nothing comes any more is not seen.
     #[must_use]
     pub fn interruptions(&self) -> u64 {
         self.interruptions
@@ -169,25 +228,58 @@ impl Xsk {
         self.lost().starved
     }
 
+    /// Makes sockets for later. Where pinning takes no capability but is limited, they do not have the frames yet: each would
+    /// count.
+    fn reserve(&mut self) {
+        let may_pin = interfaces::may_pin_without_limit();
+        let sockets = (0..SPARES).map_while(|_| make_socket(self.config.strategy).ok());
+        let spare = |socket| Spare { has_frames: may_pin && self.frames.register(&socket).is_ok(), socket };
+        self.spares = sockets.map(spare).collect();
+    }
+
+    /// A socket with rings and frames: a new one, or where that is no longer permitted, one of those in reserve.
+    fn prepare(&mut self) -> Result<Queue, OpenError> {
+        let Spare { socket, has_frames } = match make_socket(self.config.strategy) {
+            Ok(socket) => Spare { socket, has_frames: false },
+            Err(error) => self.spares.pop().ok_or(error)?,
+        };
+        if !has_frames && let Err(error) = self.frames.register(&socket) {
+            // Nothing has happened to it.
+            if self.spares.len() < SPARES as usize {
+                self.spares.push(Spare { socket, has_frames });
+            }
+            return Err(self.not_prepared(error));
+        }
+        Queue::new(socket, &self.frames).map_err(|error| self.not_prepared(error))
+    }
+
+    fn not_prepared(&self, error: io::Error) -> OpenError {
+        match error.raw_os_error() {
+            Some(libc::ENOBUFS | libc::ENOMEM) => OpenError::MemoryLock {
+                wanted_octets: self.config.pinned_octets(),
+                allowed_octets: self.memory_lock_limit,
+            },
+            Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP) => OpenError::NotInKernel("AF_XDP of Linux 5.4 or later"),
+            _ => OpenError::of("make the rings of an AF_XDP socket", "CAP_NET_RAW", error),
+        }
+    }
+
     /// Makes a socket, if there is none, and binds it to the queue of the interface.
     fn bind(&mut self) -> Result<(), OpenError> {
+        let attachment = Arc::clone(&self.attachment);
+        let attached = attachment.attached()?;
         let Socket::Gone { prepared, .. } = &mut self.socket else { return Ok(()) };
-        let attached = self.attachment.attached()?;
         let mut socket = match prepared.take() {
             Some(socket) => socket,
-            None => prepare(&self.attachment, &self.config)?,
+            None => self.prepare()?,
         };
         // With the program above the driver, packets come from the kernel's network stack, not from the driver.
         let copy = self.config.zero_copy == ZeroCopy::Off || attached.mode == Mode::Generic;
         if let Err(error) = socket.bind(attached.index, self.queue, copy) {
-            *prepared = Some(socket);
-            return Err(not_bound(self.attachment.interface(), error));
+            self.socket = Socket::Gone { prepared: Some(socket), why: String::new() };
+            return Err(not_bound(attachment.interface(), error));
         }
-        if let Strategy::BusyPoll { budget } = self.config.strategy {
-            let preferred = socket.prefer_busy_poll(budget);
-            preferred.map_err(|error| OpenError::of("ask for busy polling (Linux 5.11)", "CAP_NET_ADMIN", error))?;
-        }
-        self.attachment.enter(&socket, self.queue)?;
+        attachment.enter(&socket, self.queue)?;
         (self.interface, self.mode, self.not_native) = (attached.index, attached.mode, attached.not_native.clone());
         drop(attached);
         self.zero_copy = socket.zero_copy();
@@ -264,7 +356,10 @@ impl Xsk {
 
     /// The interface has gone away: the socket is of no use any more.
     fn leave(&mut self) {
-        self.interruptions += 1;
+        if !std::mem::take(&mut self.is_down) {
+            self.interruptions += 1;
+        }
+        self.retry = Retry::at_once();
         self.lost_before = self.lost();
         self.socket = Socket::Gone { prepared: None, why: format!("{} has gone away", self.attachment.interface()) };
     }
@@ -272,11 +367,34 @@ impl Xsk {
     /// Waits, and sees whether the interface is back.
     fn come_back(&mut self) {
         thread::sleep(self.config.wait);
-        if let Err(error) = self.bind()
-            && let Socket::Gone { why, .. } = &mut self.socket
-        {
+        if Instant::now() < self.retry.at {
+            return;
+        }
+        let Err(error) = self.bind() else {
+            self.retry = Retry::at_once();
+            return;
+        };
+        if interfaces::is_up(self.attachment.interface()) == Some(true) {
+            self.retry.later(self.config.wait, &error);
+        } else {
+            self.retry = Retry::at_once();
+        }
+        if let Socket::Gone { why, .. } = &mut self.socket {
             *why = error.to_string();
         }
+    }
+
+    /// Looks whether the interface is down. Of one that is away, the socket tells.
+    fn look_at_interface(&mut self) {
+        if matches!(self.config.strategy, Strategy::BusyPoll { .. }) && self.looked_at.elapsed() < LOOK {
+            return;
+        }
+        self.looked_at = Instant::now();
+        let Some(is_up) = interfaces::is_up(self.attachment.interface()) else { return };
+        if !is_up && !self.is_down {
+            self.interruptions += 1;
+        }
+        self.is_down = !is_up;
     }
 
     /// Packets lost by all sockets that there were.
@@ -309,6 +427,8 @@ impl PacketSource for Xsk {
                     // What came before is still there.
                     self.hand_over(visit);
                     self.leave();
+                } else {
+                    self.look_at_interface();
                 }
                 return Ok(SourceState::Idle);
             }
@@ -317,7 +437,12 @@ impl PacketSource for Xsk {
     }
 
     fn is_interrupted(&self) -> bool {
-        self.interruption().is_some()
+        self.is_down || self.interruption().is_some()
+    }
+
+    fn refusal(&self) -> Option<io::Error> {
+        let (kind, why) = self.retry.refusal.as_ref()?;
+        Some(io::Error::new(*kind, why.clone()))
     }
 
     fn interruptions(&self) -> u64 {
@@ -339,17 +464,6 @@ impl PacketSource for Xsk {
         captured.offered_packets = self.handed_packets + captured.lost_packets() + waiting;
         captured
     }
-}
-
-fn prepare(attachment: &Attachment, config: &XdpConfig) -> Result<Queue, OpenError> {
-    Queue::new(attachment.socket()?, config.frames, config.frame_octets).map_err(|error| match error.raw_os_error() {
-        Some(libc::ENOBUFS | libc::ENOMEM) => OpenError::MemoryLock {
-            wanted_octets: config.pinned_octets(),
-            allowed_octets: interfaces::memory_lock_limit(),
-        },
-        Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP) => OpenError::NotInKernel("AF_XDP of Linux 5.4 or later"),
-        _ => OpenError::of("make the rings of an AF_XDP socket", "CAP_NET_RAW", error),
-    })
 }
 
 fn not_bound(interface: &str, error: io::Error) -> OpenError {

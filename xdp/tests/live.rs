@@ -351,8 +351,11 @@ fn an_interface_that_goes_down_goes_on_when_it_is_up() {
                 seen.until(&mut xsks, round * 100);
                 lab.must(&format!("-n {} link set {} down", lab.near, lab.interface));
                 assert_eq!(seen.poll(&mut xsks[0]), SourceState::Idle);
+                assert!(xsks[0].is_interrupted());
                 lab.must(&format!("-n {} link set {} up", lab.near, lab.interface));
-                assert_eq!((xsks[0].interruption(), xsks[0].interruptions()), (None, 0));
+                assert_eq!(seen.poll(&mut xsks[0]), SourceState::Idle);
+                assert!(!xsks[0].is_interrupted());
+                assert_eq!((xsks[0].interruption(), xsks[0].interruptions()), (None, round));
             }
             assert_eq!(captured(&mut xsks).offered_packets, 300);
         }

@@ -49,6 +49,24 @@ pub fn become_user(user: u32, group: u32) -> io::Result<()> {
     check(unsafe { libc::setresuid(user, user, user) })
 }
 
+/// Allows this process to pin as much memory as it wants, or as far as its hard limit goes: with CAP_SYS_RESOURCE the former.
+///
+/// Frames of AF_XDP are pinned anew when an interface comes back, when there is no CAP_IPC_LOCK any more.
+pub fn pin_without_limit() {
+    let unlimited = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the limit is read from a local variable.
+    if check(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) }).is_ok() {
+        return;
+    }
+    let mut limit = unlimited;
+    // SAFETY: the limit is written to a local variable.
+    if check(unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) }).is_ok() {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: as the first one. Where even that is refused, what is lacking is said when it is missed.
+        unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+    }
+}
+
 /// Makes it impossible to get more privileges by executing something.
 ///
 /// # Errors

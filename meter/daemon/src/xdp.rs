@@ -49,6 +49,7 @@ mod there {
                 "{name}: {use_of_it}: AF_XDP would take its packets away from the system; --steal does so, --capture packet does not"
             );
         }
+        crate::system::pin_without_limit();
         let sockets = weir_xdp::open(name, &xdp_config(live)).with_context(|| format!("cannot capture on {name}"))?;
         // It may have changed just now.
         if sockets.len() != workers {

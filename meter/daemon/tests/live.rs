@@ -51,7 +51,9 @@ impl Meter {
         let mut command = namespace.command(METER);
         command.args(["--status-socket", &format!("{path}/status.sock")]);
         // As little memory as serves, since tests run side by side.
-        command.args(["--memory", "48MiB"]);
+        if !arguments.contains("--memory") {
+            command.args(["--memory", "48MiB"]);
+        }
         command.args(arguments.split(' ').map(|argument| argument.replace("DIR", path)));
         let mut child = command.envs(env.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(Box::new(child.stderr.take().unwrap()) as Box<dyn Read>);
@@ -139,6 +141,11 @@ fn folder() -> tempfile::TempDir {
 
 fn number(all: &Value, section: &str, counter: &str) -> u64 {
     all[section][counter].as_u64().unwrap_or_else(|| panic!("no {section}.{counter}: {all:#}"))
+}
+
+/// Whether something is so of every worker of the first interface.
+fn each_worker(all: &Value, what: &str, is: bool) -> bool {
+    all["interfaces"][0]["workers"].as_array().unwrap().iter().all(|worker| worker[what] == is)
 }
 
 /// A frame with a UDP datagram of 64 octets from 10.0.0.1, its port `flow`, to 10.0.0.2.
@@ -475,6 +482,27 @@ fn standard_error_that_takes_nothing_changes_nothing() {
         let (status, all, _) = meter.end("TERM");
         assert!(status.success(), "{status}");
         assert_closes(&all, 10);
+    }
+}
+
+#[test]
+fn an_interface_may_come_back_again_and_again_without_privileges() {
+    // More memory than may be pinned without CAP_IPC_LOCK, as systems have it (8 MiB).
+    for layer in ["packet --workers 2", "xdp --memory 256MiB"] {
+        let Some(wire) = Wire::new() else { return };
+        let meter =
+            Meter::start(&wire.right, &format!("-i {} --capture {layer} --export json:DIR/flows.json", Wire::RIGHT));
+        for round in 1..=3 {
+            wire.disconnect();
+            meter.wait_until("gone", |all| each_worker(all, "capturing", false));
+            wire.connect(1);
+            meter.wait_until("back", |all| each_worker(all, "capturing", true));
+            wire.send(&datagrams(10, 1));
+            meter.wait_for_packets(round * 10);
+        }
+        let (status, all, said) = meter.end("TERM");
+        assert!(status.success(), "{layer}: {said}");
+        assert_closes(&all, 30);
     }
 }
 

@@ -18,6 +18,24 @@ pub fn interface_index(name: &str) -> Option<u32> {
     (index != 0).then_some(index)
 }
 
+/// Whether an interface is up, as far as its administrator goes; `None` if there is none.
+pub fn is_up(name: &str) -> Option<bool> {
+    let flags = std::fs::read_to_string(format!("/sys/class/net/{name}/flags")).ok()?;
+    let flags = c_int::from_str_radix(flags.trim().trim_start_matches("0x"), 16).ok()?;
+    Some(flags & libc::IFF_UP != 0)
+}
+
+/// Whether this thread has CAP_IPC_LOCK: what it pins does not count.
+pub fn may_pin_without_limit() -> bool {
+    /// Its number (linux/capability.h).
+    const CAP_IPC_LOCK: u32 = 14;
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective
+        .and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok())
+        .is_some_and(|all| all >> CAP_IPC_LOCK & 1 == 1)
+}
+
 /// Most octets that this process may pin without CAP_IPC_LOCK; `None` without a limit.
 pub fn memory_lock_limit() -> Option<u64> {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };

@@ -21,6 +21,8 @@ pub struct Mapping {
 
 // SAFETY: a mapping owns its memory, as a vector does.
 unsafe impl Send for Mapping {}
+// SAFETY: a shared one gives out its extent and pointers; whoever follows them answers for it.
+unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Memory of this process, all zeros.

@@ -11,6 +11,7 @@ use std::{
     mem::zeroed,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     ptr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,11 +29,39 @@ pub struct Queue {
     socket: OwnedFd,
     rx: Ring<Descriptor>,
     fill: Ring<u64>,
-    frames: Mapping,
+    frames: Arc<Mapping>,
     frame_octets: u32,
     held: [Descriptor; BATCH],
     held_count: usize,
     zero_copy: bool,
+}
+
+/// Memory for packets, which several sockets have, one after the other.
+#[derive(Debug)]
+pub struct Frames {
+    memory: Arc<Mapping>,
+    count: u32,
+    frame_octets: u32,
+}
+
+impl Frames {
+    /// Takes memory for so many frames.
+    pub fn new(count: u32, frame_octets: u32) -> io::Result<Self> {
+        let octets = (count as usize).checked_mul(frame_octets as usize);
+        let memory = Mapping::anonymous(octets.ok_or(io::ErrorKind::OutOfMemory)?)?;
+        Ok(Self { memory: Arc::new(memory), count, frame_octets })
+    }
+
+    /// Registers them with a socket, which pins them. A socket that was refused may be tried again.
+    ///
+    /// The system's error says ENOBUFS where the memory may not be pinned (RLIMIT_MEMLOCK).
+    pub fn register(&self, socket: &OwnedFd) -> io::Result<()> {
+        // SAFETY: numbers, of which zero is a value; also of those that later kernels know.
+        let mut memory: libc::xdp_umem_reg = unsafe { zeroed() };
+        (memory.addr, memory.len) = self.memory.extent();
+        memory.chunk_size = self.frame_octets;
+        set(socket, libc::SOL_XDP, libc::XDP_UMEM_REG, &memory)
+    }
 }
 
 /// A socket of AF_XDP that is not bound to anything yet. This is what takes CAP_NET_RAW.
@@ -43,20 +72,28 @@ pub fn socket() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Has a thread, in [`Queue::wake`], do the driver's receiving, up to `budget` packets a time. Takes CAP_NET_ADMIN.
+pub fn prefer_busy_poll(socket: &OwnedFd, budget: u16) -> io::Result<()> {
+    let options = [
+        (libc::SO_PREFER_BUSY_POLL, 1),
+        (libc::SO_BUSY_POLL, 20), // Microseconds, for calls that would block; ours do not.
+        (libc::SO_BUSY_POLL_BUDGET, c_int::from(budget)),
+    ];
+    options.into_iter().try_for_each(|(name, value)| set(socket, libc::SOL_SOCKET, name, &value))
+}
+
 impl Queue {
-    /// Gives `socket` memory and rings, with all frames in the fill ring. It is not bound to an interface yet.
-    ///
-    /// The system's error says ENOBUFS where the memory may not be pinned (RLIMIT_MEMLOCK).
-    pub fn new(socket: OwnedFd, frames: u32, frame_octets: u32) -> io::Result<Self> {
-        let too_large = || io::Error::from(io::ErrorKind::OutOfMemory);
-        let memory = Mapping::anonymous((frames as usize).checked_mul(frame_octets as usize).ok_or_else(too_large)?)?;
-        register(&socket, &memory, frame_octets)?;
+    /// Gives `socket`, with which the frames were registered, its rings, with all frames in the fill ring. It is not bound to an
+    /// interface yet. Of all sockets that have the same frames, only one may be bound.
+    pub fn new(socket: OwnedFd, frames: &Frames) -> io::Result<Self> {
+        let Frames { memory, count, frame_octets } = frames;
+        let (frame_octets, frames) = (*frame_octets, *count);
         let (rx, fill) = rings(&socket, frames)?;
         let mut queue = Self {
             socket,
             rx,
             fill,
-            frames: memory,
+            frames: Arc::clone(memory),
             frame_octets,
             held: [Descriptor::default(); BATCH],
             held_count: 0,
@@ -158,28 +195,10 @@ impl Queue {
         option(&self.socket, libc::SOL_XDP, libc::XDP_STATISTICS)
     }
 
-    /// Has this thread, in [`Self::wake`], do the driver's receiving, up to `budget` packets a time.
-    pub fn prefer_busy_poll(&self, budget: u16) -> io::Result<()> {
-        let options = [
-            (libc::SO_PREFER_BUSY_POLL, 1),
-            (libc::SO_BUSY_POLL, 20), // Microseconds, for calls that would block; ours do not.
-            (libc::SO_BUSY_POLL_BUDGET, c_int::from(budget)),
-        ];
-        options.into_iter().try_for_each(|(name, value)| set(&self.socket, libc::SOL_SOCKET, name, &value))
-    }
-
     /// Enters the socket into a map of sockets under the number of its queue.
     pub fn enter(&self, map: &OwnedFd, queue: u32) -> io::Result<()> {
         bpf::map_update(map, queue, u32::try_from(self.socket.as_raw_fd()).unwrap_or(u32::MAX))
     }
-}
-
-fn register(socket: &OwnedFd, frames: &Mapping, frame_octets: u32) -> io::Result<()> {
-    // SAFETY: numbers, of which zero is a value; also of those that later kernels know.
-    let mut memory: libc::xdp_umem_reg = unsafe { zeroed() };
-    (memory.addr, memory.len) = frames.extent();
-    memory.chunk_size = frame_octets;
-    set(socket, libc::SOL_XDP, libc::XDP_UMEM_REG, &memory)
 }
 
 fn rings(socket: &OwnedFd, entries: u32) -> io::Result<(Ring<Descriptor>, Ring<u64>)> {
@@ -242,7 +261,7 @@ mod tests {
             socket: std::fs::File::open("/dev/null").unwrap().into(),
             rx: ring(8),
             fill: ring(8),
-            frames: Mapping::anonymous(8 * 2048).unwrap(),
+            frames: Arc::new(Mapping::anonymous(8 * 2048).unwrap()),
             frame_octets: 2048,
             held: [Descriptor::default(); BATCH],
             held_count: 0,
