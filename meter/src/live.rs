@@ -30,6 +30,8 @@ use crate::{
 const PUBLISH: Duration = Duration::from_secs(1);
 /// How often a source that has ended is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// For how long an interface must have been refused until it is told.
+const REFUSED_AT_LEAST: Duration = Duration::from_millis(1_900);
 /// How often a lane without a source looks whether it shall end.
 const LOOK: Duration = Duration::from_millis(100);
 /// Longest time that a lane reads on when it shall end, for packets that wait.
@@ -50,7 +52,7 @@ pub trait LiveSink: RecordSink {
 /// A source of packets.
 pub type Source = Box<dyn PacketSource + Send>;
 
-/// Opens a source again.
+/// Opens a source again. Errors of the kinds `NotFound` and `NetworkDown` say that its interface is not there, or not up.
 pub type Reopen = Box<dyn FnMut() -> io::Result<Source> + Send>;
 
 /// What happened to a source.
@@ -60,6 +62,8 @@ pub enum Event {
     Ended(SourceError),
     /// Its interface is down or away; it waits for it.
     Gone,
+    /// Its interface is there and up, and cannot be taken up again, for this reason. It is tried again.
+    Refused(io::Error),
     /// It goes on.
     Back,
     /// The wall clock was set, by so many nanoseconds.
@@ -88,6 +92,8 @@ pub struct Progress<C> {
     pub interruptions: u64,
     /// Whether there is a source now, and its interface is up.
     pub is_capturing: bool,
+    /// For how long the interface has been up, and could not be taken up again.
+    pub refused_for: Option<Duration>,
     /// How often this was published.
     pub published: u64,
 }
@@ -144,6 +150,30 @@ impl<C: Copy> Slot<C> {
     }
 }
 
+/// Whether an interface that is up cannot be taken up again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refused {
+    since: Option<Instant>,
+    is_told: bool,
+}
+
+impl Refused {
+    /// Takes notice of an answer: `None` if it was not refused. Gives what there is to tell.
+    fn notice(&mut self, refusal: Option<io::Error>) -> Option<Event> {
+        let Some(error) = refusal else {
+            *self = Self::default();
+            return None;
+        };
+        let since = self.since.get_or_insert_with(Instant::now);
+        // What passes in a moment, while an interface is being made, is not worth a word.
+        if self.is_told || since.elapsed() < REFUSED_AT_LEAST {
+            return None;
+        }
+        self.is_told = true;
+        Some(Event::Refused(error))
+    }
+}
+
 /// A source with what meters it.
 pub struct Lane<S: LiveSink> {
     worker: Worker<S>,
@@ -159,6 +189,7 @@ pub struct Lane<S: LiveSink> {
     interruptions: u64,
     /// Whether the interface was down or away when it was looked at last.
     was_interrupted: bool,
+    refused: Refused,
     published: u64,
 }
 
@@ -188,6 +219,7 @@ impl<S: LiveSink> Lane<S> {
             taken_packets: 0,
             interruptions: 0,
             was_interrupted: false,
+            refused: Refused::default(),
             published: 0,
         })
     }
@@ -270,16 +302,25 @@ impl<S: LiveSink + Send + 'static> Lane<S> {
     fn is_gone(&mut self, error: SourceError) {
         if let Some(mut source) = self.source.take() {
             self.captured.add(&source.captured());
-            self.interruptions += source.interruptions();
+            // One that was down when it went away is counted.
+            self.interruptions += source.interruptions() + u64::from(!source.is_interrupted());
         }
-        self.interruptions += 1;
         (self.tell)(Event::Ended(error));
     }
 
     fn try_again(&mut self) {
-        if let Ok(source) = (self.reopen)() {
-            self.source = Some(source);
-            (self.tell)(Event::Back);
+        let refusal = match (self.reopen)() {
+            Ok(source) => {
+                self.source = Some(source);
+                self.was_interrupted = false;
+                self.refused = Refused::default();
+                return (self.tell)(Event::Back);
+            }
+            Err(error) => Some(error)
+                .filter(|error| !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NetworkDown)),
+        };
+        if let Some(event) = self.refused.notice(refusal) {
+            (self.tell)(event);
         }
     }
 
@@ -310,6 +351,9 @@ impl<S: LiveSink + Send + 'static> Lane<S> {
         if is_interrupted != self.was_interrupted {
             self.was_interrupted = is_interrupted;
             (self.tell)(if is_interrupted { Event::Gone } else { Event::Back });
+        }
+        if let Some(event) = self.refused.notice(source.refusal()) {
+            (self.tell)(event);
         }
     }
 
@@ -343,6 +387,7 @@ impl<S: LiveSink + Send + 'static> Lane<S> {
             flows: self.worker.flows() as u64,
             interruptions: self.interruptions + more,
             is_capturing: is_up,
+            refused_for: self.refused.since.map(|since| since.elapsed()),
             published: self.published,
         }
     }

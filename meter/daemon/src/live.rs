@@ -19,13 +19,13 @@ use anyhow::Context;
 use weir_export::{DestinationReport, Exporter, SendCounters};
 use weir_metering::{
     Share,
-    capture::open_pcap,
+    capture::{interface_is_up, open_pcap},
     live::{Event, Lane, Reopen, Running, Tell},
 };
 
 use crate::{
     backends::{self, Backend, Opened},
-    board::{Board, LaneView, Picture},
+    board::{Board, InterfacePicture, LaneView, Picture},
     cores, metrics,
     nic::Watched,
     notify::Notify,
@@ -183,14 +183,14 @@ fn lanes(settings: &Settings, opened: Vec<Opened>, exporter: &Exporter) -> anyho
     for (interface, Opened { name, backend, sources }) in opened.into_iter().enumerate() {
         lanes.layers.push(backend.name());
         let gone = Arc::new(AtomicUsize::new(0));
+        let promise = promise(backend, sources.len(), settings.live.sandbox);
         let cores = cores::choose(&name, sources.len(), &settings.live.cores, &mut taken);
         for ((worker, source), core) in sources.into_iter().enumerate().zip(cores) {
             let sink = Sink::new(exporter.sink());
             lanes.nexts.push(sink.next());
             let again = reopen(settings, &name, backend);
-            let lane =
-                Lane::new(&settings.meter, share, sink, source, again, once_for_all(tell(name.clone()), gone.clone()))
-                    .context("cannot reserve memory")?;
+            let said = once_for_all(tell(name.clone(), promise, settings.live.sandbox), gone.clone());
+            let lane = Lane::new(&settings.meter, share, sink, source, again, said).context("cannot reserve memory")?;
             views.push(LaneView { interface, slot: lane.slot() });
             lanes.lanes.push((lane, format!("{name} {worker}"), core));
         }
@@ -200,17 +200,48 @@ fn lanes(settings: &Settings, opened: Vec<Opened>, exporter: &Exporter) -> anyho
 
 /// Opens the source of an interface again that has ended. Others than libpcap's do that by themselves, and do not end.
 fn reopen(settings: &Settings, name: &str, backend: Backend) -> Reopen {
+    let sandbox = settings.live.sandbox;
     let (settings, name) = (backends::pcap_settings(&settings.live), name.to_owned());
     Box::new(move || match backend {
-        Backend::Pcap => open_pcap(&name, &settings).map_err(io::Error::other),
+        Backend::Pcap => {
+            match interface_is_up(&name) {
+                None => return Err(io::ErrorKind::NotFound.into()),
+                Some(false) => return Err(io::ErrorKind::NetworkDown.into()),
+                Some(true) => {}
+            }
+            // There is no capability left inside the sandbox, whatever libpcap says of it.
+            let kind = if sandbox { io::ErrorKind::PermissionDenied } else { io::ErrorKind::Other };
+            open_pcap(&name, &settings).map_err(|error| io::Error::new(kind, error))
+        }
         Backend::Packet | Backend::Xdp => Err(io::ErrorKind::Unsupported.into()),
     })
 }
 
-fn tell(name: String) -> Tell {
+/// What holds of an interface that is down or away.
+fn promise(backend: Backend, workers: usize, sandbox: bool) -> &'static str {
+    match backend {
+        _ if !sandbox => "metering goes on when it is back",
+        Backend::Packet if workers == 1 => "metering goes on when it is back",
+        Backend::Packet | Backend::Xdp => "metering goes on when it is back; if it was deleted, eight times in all",
+        Backend::Pcap => "metering goes on when it is up again, unless it was deleted",
+    }
+}
+
+fn tell(name: String, promise: &'static str, sandbox: bool) -> Tell {
     Box::new(move |event| match event {
+        Event::Ended(error) if sandbox => say!(
+            "weir-meter: {name}: {error}; if it comes back, it cannot be taken up again: that takes CAP_NET_RAW, which was \
+             given up; start the meter again then, or use --no-sandbox"
+        ),
         Event::Ended(error) => say!("weir-meter: {name}: {error}; metering goes on when it is back"),
-        Event::Gone => say!("weir-meter: {name}: it is down or away; metering goes on when it is back"),
+        Event::Gone => say!("weir-meter: {name}: it is down or away; {promise}"),
+        Event::Refused(error) => {
+            let is_ours =
+                sandbox && matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory);
+            let why = if is_ours { ": that takes capabilities, which were given up" } else { "" };
+            let remedy = if is_ours { "start the meter again, or use --no-sandbox" } else { "it is tried again" };
+            say!("weir-meter: {name}: it is back, and cannot be taken up again: {error}{why}; {remedy}");
+        }
         Event::Back => say!("weir-meter: {name}: it is back"),
         Event::ClockSet(nanos) => {
             say!("weir-meter: {name}: the wall clock was set by {:.3} s", nanos as f64 / 1e9);
@@ -229,7 +260,7 @@ fn once_for_all(mut tell: Tell, gone: Arc<AtomicUsize>) -> Tell {
                 goes(&mut is_gone, &gone);
                 true
             }
-            Event::ClockSet(_) => true,
+            Event::Refused(_) | Event::ClockSet(_) => true,
         };
         if is_news {
             tell(event);
@@ -448,10 +479,21 @@ impl Outcome {
             say!("weir-meter: {}: {error}", report.destination);
             failed = true;
         }
+        for (name, refused_for) in self.not_captured() {
+            let seconds = refused_for.as_secs_f64();
+            say!("weir-meter: {name}: it was up, and not captured, for the last {seconds:.0} s");
+            failed = true;
+        }
         if !quiet && !had_enough {
             say::text(format!("{}\n{}", status::page(&self.picture, None, None), self.identities()));
         }
         if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    /// Interfaces that were up at the end, and could not be taken up again; and for how long.
+    fn not_captured(&self) -> impl Iterator<Item = (&str, Duration)> {
+        let longest = |interface: &InterfacePicture| interface.workers.iter().filter_map(|w| w.refused_for).max();
+        self.picture.interfaces.iter().filter_map(move |i| Some((i.name.as_str(), longest(i)?)))
     }
 
     /// Whether everything is accounted for.
@@ -500,6 +542,9 @@ impl Outcome {
             ),
         ] {
             text += &format!("{} {what}\n", if is_so { "✓" } else { "✗" });
+        }
+        for (name, refused_for) in self.not_captured() {
+            text += &format!("✗ {name} was up, and not captured, for the last {:.0} s\n", refused_for.as_secs_f64());
         }
         text
     }

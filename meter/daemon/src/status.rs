@@ -146,6 +146,7 @@ pub fn page(now: &Picture, latest: Option<&Picture>, earlier: Option<&Picture>) 
     };
     for interface in &now.interfaces {
         let state = match interface.workers.iter().filter(|worker| worker.is_capturing).count() {
+            _ if interface.workers.iter().any(|worker| worker.refused_for.is_some()) => "cannot be taken up again",
             0 if now.has_ended => "ended",
             0 => "down or away",
             up if up < interface.workers.len() => "some workers without their source",
@@ -277,6 +278,7 @@ pub fn json(now: &Picture) -> String {
         let own = [
             ("flows", progress.flows.to_string()),
             ("capturing", progress.is_capturing.to_string()),
+            ("refused", progress.refused_for.is_some().to_string()),
             ("closes", progress.closes().to_string()),
         ];
         braces(families.chain(own))

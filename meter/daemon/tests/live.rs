@@ -507,6 +507,52 @@ fn an_interface_may_come_back_again_and_again_without_privileges() {
 }
 
 #[test]
+fn an_interface_that_cannot_be_taken_up_again_is_told() {
+    // The ninth time, a ring of a group has no socket left.
+    for (layer, times) in [("pcap", 1), ("packet --workers 2", 9)] {
+        let Some(wire) = Wire::new() else { return };
+        let mut meter =
+            Meter::start(&wire.right, &format!("-i {} --capture {layer} --export json:DIR/flows.json", Wire::RIGHT));
+        for time in 1..=times {
+            wire.disconnect();
+            meter.wait_until("gone", |all| each_worker(all, "capturing", false));
+            wire.connect(1);
+            if time < times {
+                meter.wait_until("back", |all| each_worker(all, "capturing", true));
+            }
+        }
+        let told = meter.wait_for("cannot be taken up again: ");
+        assert!(told.contains("capabilities") || layer == "pcap", "{told}");
+        meter.wait_until("refused", |all| each_worker(all, "refused", true));
+        let page = meter.status(&[]);
+        assert!(page.contains(": cannot be taken up again"), "{page}");
+        let (status, _, said) = meter.end("TERM");
+        assert_eq!(status.code(), Some(1), "{layer}: {said}");
+        assert!(said.contains("✗ right0 was up, and not captured, for the last"), "{layer}: {said}");
+    }
+}
+
+#[test]
+fn an_interface_that_is_down_is_told_and_counted() {
+    for layer in ["packet", "pcap", "xdp"] {
+        let Some(wire) = Wire::new() else { return };
+        let mut meter =
+            Meter::start(&wire.right, &format!("-i {} --capture {layer} --export json:DIR/flows.json", Wire::RIGHT));
+        for round in 1..=2 {
+            wire.right.ip(&format!("link set {} down", Wire::RIGHT));
+            assert!(meter.wait_for("it is down or away").contains("goes on when it is"), "{layer}");
+            wire.right.ip(&format!("link set {} up", Wire::RIGHT));
+            meter.wait_for("it is back");
+            wire.send(&datagrams(10, 1));
+            meter.wait_for_packets(round * 10);
+        }
+        let (status, all, said) = meter.end("TERM");
+        assert!(status.success(), "{layer}: {said}");
+        assert_eq!(number(&all, "source", "interruptions"), 2, "{layer}");
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_wrong_usage() {
     for (arguments, named) in [
         ("-r x.pcap -i eth0 --export json:-", "interface"),

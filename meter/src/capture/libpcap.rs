@@ -93,6 +93,9 @@ pub(super) fn open_live(interface: &str, settings: &PcapSettings) -> Result<Box<
         capture,
         link,
         index,
+        name: interface.to_owned(),
+        is_down: false,
+        interruptions: 0,
         batch: Batch::default(),
         stat: Stat { received: 0, dropped: 0, if_dropped: 0 },
         captured: Captured::default(),
@@ -103,6 +106,10 @@ struct Live {
     capture: Capture<Active>,
     link: LinkType,
     index: u32,
+    name: String,
+    /// Whether the interface was down when it was looked at last.
+    is_down: bool,
+    interruptions: u64,
     batch: Batch,
     /// Counters as libpcap last said them.
     stat: Stat,
@@ -159,6 +166,17 @@ impl Batch {
     }
 }
 
+impl Live {
+    /// Looks whether the interface is down, of which libpcap says nothing. If it is away, libpcap does.
+    fn look_at_interface(&mut self) {
+        let Some(is_up) = super::interface_is_up(&self.name) else { return };
+        if !is_up && !self.is_down {
+            self.interruptions += 1;
+        }
+        self.is_down = !is_up;
+    }
+}
+
 impl PacketSource for Live {
     fn poll(&mut self, visit: &mut dyn FnMut(&[Packet<'_>])) -> Result<SourceState, SourceError> {
         let Self { capture, link, index, batch, .. } = self;
@@ -172,9 +190,20 @@ impl PacketSource for Live {
         match taken {
             Ok(1..) => Ok(SourceState::More),
             Ok(0) if wait::readable(capture, PATIENCE)? => Ok(SourceState::More),
-            Ok(0) => Ok(SourceState::Idle),
+            Ok(0) => {
+                self.look_at_interface();
+                Ok(SourceState::Idle)
+            }
             Err(error) => Err(SourceError::Io(io::Error::other(error))),
         }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.is_down
+    }
+
+    fn interruptions(&self) -> u64 {
+        self.interruptions
     }
 
     fn captured(&mut self) -> Captured {

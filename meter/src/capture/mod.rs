@@ -130,6 +130,16 @@ fn interface_index(name: &str) -> Option<u32> {
     std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok()?.trim().parse().ok()
 }
 
+/// Whether an interface is up, as far as its administrator goes; `None` if there is none.
+#[must_use]
+pub fn interface_is_up(name: &str) -> Option<bool> {
+    /// `IFF_UP` (linux/if.h).
+    const UP: u32 = 1;
+    let flags = std::fs::read_to_string(format!("/sys/class/net/{name}/flags")).ok()?;
+    let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).ok()?;
+    Some(flags & UP != 0)
+}
+
 /// Opens a capture file; `-` is standard input.
 ///
 /// The source ends with [`weir_flow::SourceState::End`], where the file ends when it is read there.

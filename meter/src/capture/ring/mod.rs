@@ -342,7 +342,11 @@ impl Ring {
     /// Looks whether the interface is back, and takes it up.
     #[cold]
     fn look_for_link(&mut self) {
-        self.link = self.take_up().unwrap_or_else(|error| Link::Refused(error.raw_os_error().unwrap_or(0)));
+        self.link = self.take_up().unwrap_or_else(|error| match self.socket.device(&self.config.interface) {
+            Ok(None) => Link::Gone,
+            Ok(Some(device)) if !device.is_up => Link::Down,
+            _ => Link::Refused(error.raw_os_error().unwrap_or(0)),
+        });
     }
 
     /// Goes on with the interface that has come under the name of the one that is gone. One that was down only, the kernel
@@ -368,7 +372,16 @@ impl Ring {
     /// of a group, nobody can join it with another interface.
     fn leave_group(&mut self) -> io::Result<()> {
         let socket = self.spares.pop().map_or_else(Socket::new, Ok)?;
-        let (blocks, has_vnet) = prepare(&socket, &self.config).map_err(|(_, error)| error)?;
+        let (blocks, has_vnet) = match prepare(&socket, &self.config) {
+            Ok(prepared) => prepared,
+            Err((_, error)) => {
+                // For a later time; after the others, should it be of no use.
+                if self.spares.len() < SPARES {
+                    self.spares.insert(0, socket);
+                }
+                return Err(error);
+            }
+        };
         self.count();
         (self.blocks, self.socket, self.current) = (blocks, socket, 0);
         self.shape.has_vnet = has_vnet;
@@ -445,6 +458,13 @@ impl PacketSource for Ring {
 
     fn is_interrupted(&self) -> bool {
         self.link != Link::Up
+    }
+
+    fn refusal(&self) -> Option<io::Error> {
+        match self.link {
+            Link::Refused(errno) => Some(io::Error::from_raw_os_error(errno)),
+            _ => None,
+        }
     }
 
     fn interruptions(&self) -> u64 {
