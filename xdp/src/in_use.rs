@@ -15,7 +15,7 @@ use crate::sys::interfaces;
 pub enum InUse {
     /// It has an address.
     Address(IpAddr),
-    /// A route of that IP version goes out there.
+    /// A route of that IP version goes out there; of IPv4 only those of the main table are seen.
     Route(u8),
     /// It is part of that bridge or bond.
     Part(String),

@@ -146,7 +146,7 @@ pub enum Link {
     Down,
     /// There is no interface of this name.
     Gone,
-    /// There is one again, and it could not be opened, for which this is the number of the system's error (errno).
+    /// There is one again, it is up, and it could not be opened, for which this is the number of the system's error (errno).
     Refused(i32),
 }
 
