@@ -17,7 +17,7 @@
 //! Devices without Ethernet headers (tunnels, PPP) yield packets from their IP header on.
 //!
 //! It needs CAP_NET_RAW to open, and then no more; but for a ring in a fanout group, whose interface goes away and comes back for
-//! the second time.
+//! the ninth time.
 
 mod block;
 pub mod filter;
