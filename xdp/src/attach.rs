@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    config::{Mode, ModeWish, Strategy},
+    config::{Mode, ModeWish, Strategy, XdpConfig},
     error::OpenError,
     sys::{
         bpf, interfaces,
@@ -33,6 +33,8 @@ pub(crate) struct Attachment {
     program: OwnedFd,
     /// Locked while a socket is made and bound: two at once are refused as busy by some kernels.
     attached: Mutex<Attached>,
+    /// Keeps the interface promiscuous, if it shall be.
+    listener: Option<OwnedFd>,
 }
 
 /// The program at the interface.
@@ -48,7 +50,8 @@ pub(crate) struct Attached {
 
 impl Attachment {
     /// Attaches the program to the interface, for so many queues.
-    pub(crate) fn new(interface: &str, wish: ModeWish, queues: u32) -> Result<Self, OpenError> {
+    pub(crate) fn new(interface: &str, config: &XdpConfig, queues: u32) -> Result<Self, OpenError> {
+        let wish = config.mode;
         let map = bpf::socket_map(queues).map_err(|error| match error.raw_os_error() {
             Some(libc::EINVAL) => OpenError::NotInKernel("maps of AF_XDP sockets (XDP_SOCKETS)"),
             Some(libc::ENOSYS) => OpenError::NotInKernel("bpf system call (BPF_SYSCALL)"),
@@ -60,8 +63,11 @@ impl Attachment {
             }
             _ => OpenError::Program { error, log },
         })?;
-        let attached = Mutex::new(attach(&program, interface, wish)?);
-        Ok(Self { interface: interface.to_owned(), wish, map, program, attached })
+        let listener = if config.promiscuous { Some(socket::packet_socket().map_err(not_promiscuous)?) } else { None };
+        let attached = attach(&program, interface, wish)?;
+        listen(listener.as_ref(), attached.index)?;
+        let attached = Mutex::new(attached);
+        Ok(Self { interface: interface.to_owned(), wish, map, program, attached, listener })
     }
 
     /// Name of the interface.
@@ -76,7 +82,9 @@ impl Attachment {
         let index = index.ok_or_else(|| OpenError::NoSuchInterface(self.interface.clone()))?;
         let linked = bpf::linked_interface(&attached.link);
         if linked.map_err(|error| OpenError::of("ask for the link of the program", "CAP_BPF", error))? != index {
-            *attached = attach(&self.program, &self.interface, self.wish)?;
+            let anew = attach(&self.program, &self.interface, self.wish)?;
+            listen(self.listener.as_ref(), anew.index)?;
+            *attached = anew;
         }
         Ok(attached)
     }
@@ -98,6 +106,16 @@ pub(crate) fn make_socket(strategy: Strategy) -> Result<OwnedFd, OpenError> {
         preferred.map_err(|error| OpenError::of("ask for busy polling (Linux 5.11)", "CAP_NET_ADMIN", error))?;
     }
     Ok(socket)
+}
+
+/// Makes an interface promiscuous, if there is a socket for that. An XDP program sees what the interface lets in, and of a mirror
+/// port nothing is addressed to it.
+fn listen(listener: Option<&OwnedFd>, index: u32) -> Result<(), OpenError> {
+    listener.map_or(Ok(()), |listener| socket::make_promiscuous(listener, index).map_err(not_promiscuous))
+}
+
+fn not_promiscuous(error: io::Error) -> OpenError {
+    OpenError::of("make the interface promiscuous", "CAP_NET_RAW", error)
 }
 
 fn attach(program: &OwnedFd, interface: &str, wish: ModeWish) -> Result<Attached, OpenError> {

@@ -64,6 +64,8 @@ pub enum Strategy {
 pub struct XdpConfig {
     /// Where the program is to be attached.
     pub mode: ModeWish,
+    /// Keeps the interface promiscuous while the sockets live, so that it lets in what is for others, as all of a mirror port is.
+    pub promiscuous: bool,
     /// Whether the driver may write packets into the memory of this program.
     pub zero_copy: ZeroCopy,
     /// Octets of a frame, 2048 or 4096. A packet has 256 octets less; what is larger is lost, and counted as
@@ -81,6 +83,7 @@ impl Default for XdpConfig {
     fn default() -> Self {
         Self {
             mode: ModeWish::default(),
+            promiscuous: true,
             zero_copy: ZeroCopy::default(),
             frame_octets: 2048,
             frames: 4096,

@@ -14,6 +14,8 @@
 //!
 //! - **Time**: AF_XDP has no timestamps in general. The system's clock is read once for each batch, so packets are late by what
 //!   they waited: with [`Strategy::SleepBatching`] up to a quarter of a millisecond commonly, more for a ring that was full.
+//! - **Packets to others** come too: a packet socket keeps the interface promiscuous ([`XdpConfig::promiscuous`]), and as the program
+//!   it goes with the process.
 //! - **VLAN**: tags are in the packet, but for one that the interface itself takes off, which is not there:
 //!   `ethtool -K IF rxvlan off`.
 //! - **Merged packets**: an XDP program stops the kernel's merging (GRO, LRO) on its interface. What a virtual interface is

@@ -141,7 +141,7 @@ pub fn open(interface: &str, config: &XdpConfig) -> Result<Vec<Xsk>, OpenError> 
 fn open_once(interface: &str, config: &XdpConfig) -> Result<Vec<Xsk>, OpenError> {
     let queues = receive_queues(interface).map_err(|_| OpenError::NoSuchInterface(interface.to_owned()))?;
     let queues = u32::try_from(queues).unwrap_or(u32::MAX);
-    let attachment = Arc::new(Attachment::new(interface, config.mode, queues)?);
+    let attachment = Arc::new(Attachment::new(interface, config, queues)?);
     let mut xsks: Vec<_> = (0..queues).map(|queue| Xsk::open(&attachment, config, queue)).collect::<Result<_, _>>()?;
     xsks.iter_mut().for_each(Xsk::reserve);
     Ok(xsks)

@@ -67,7 +67,14 @@ mod there {
         let strategy = if live.busy_poll { Strategy::BusyPoll { budget: 64 } } else { Strategy::SleepBatching };
         // A power of two, at least as many as a batch of the driver takes.
         let frames = 1 << frames.max(512).ilog2();
-        XdpConfig { frame_octets: FRAME, frames, strategy, wait: PATIENCE, ..XdpConfig::default() }
+        XdpConfig {
+            frame_octets: FRAME,
+            frames,
+            strategy,
+            wait: PATIENCE,
+            promiscuous: live.promiscuous,
+            ..XdpConfig::default()
+        }
     }
 }
 

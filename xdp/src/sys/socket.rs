@@ -82,6 +82,25 @@ pub fn prefer_busy_poll(socket: &OwnedFd, budget: u16) -> io::Result<()> {
     options.into_iter().try_for_each(|(name, value)| set(socket, libc::SOL_SOCKET, name, &value))
 }
 
+/// A packet socket (packet(7)) that receives nothing: it is there for [`make_promiscuous`]. This takes CAP_NET_RAW too.
+pub fn packet_socket() -> io::Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let fd = check(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: the descriptor is new, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Keeps an interface, told by its number, promiscuous for as long as a packet socket lives.
+pub fn make_promiscuous(socket: &OwnedFd, interface: u32) -> io::Result<()> {
+    let request = libc::packet_mreq {
+        mr_ifindex: c_int::try_from(interface).unwrap_or(0),
+        mr_type: u16::try_from(libc::PACKET_MR_PROMISC).unwrap_or(0),
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    set(socket, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
+}
+
 impl Queue {
     /// Gives `socket`, with which the frames were registered, its rings, with all frames in the fill ring. It is not bound to an
     /// interface yet. Of all sockets that have the same frames, only one may be bound.
