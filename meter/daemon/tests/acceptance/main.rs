@@ -2,8 +2,7 @@
 //! What live capture has to hold, through each layer, on interfaces in network namespaces of the tests' own.
 //!
 //! Without the rights for that tests say so and pass, and likewise where a program of somebody else's is missing, unless
-//! `WEIR_REQUIRE_PEERS=1`. Those that last are left out; `cargo test --release -p weir-meter --test acceptance -- --ignored
-//! --test-threads 1` runs them.
+//! `WEIR_REQUIRE_PEERS=1`. Those that take minutes are left out, unless asked for: docs/live.md has the commands.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
