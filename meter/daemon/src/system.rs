@@ -52,6 +52,7 @@ pub fn become_user(user: u32, group: u32) -> io::Result<()> {
 /// Allows this process to pin as much memory as it wants, or as far as its hard limit goes: with CAP_SYS_RESOURCE the former.
 ///
 /// Frames of AF_XDP are pinned anew when an interface comes back, when there is no CAP_IPC_LOCK any more.
+#[cfg(feature = "xdp")]
 pub fn pin_without_limit() {
     let unlimited = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the limit is read from a local variable.
