@@ -51,7 +51,6 @@ const STUCK: u32 = 10;
 ///
 /// If something cannot be opened; nothing was metered then.
 pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
-    let orders = Orders::new().context("cannot wait for signals")?;
     let notify = Notify::new().context("cannot reach the service manager")?;
     let live = &settings.live;
     let watched = live.interfaces.iter().map(|name| Watched::new(name)).collect();
@@ -61,6 +60,8 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
         .zip(&live.workers)
         .map(|(name, workers)| backends::open(&settings, name, *workers))
         .collect::<anyhow::Result<_>>()?;
+    // Until here a signal ends the program at once: libpcap may take minutes for a filter.
+    let orders = Orders::new().context("cannot wait for signals")?;
     let exporter = Exporter::open(&settings.exporter)?;
     let metrics = match live.metrics {
         Some(address) => {
