@@ -6,6 +6,11 @@
 //!
 //! A filter sees a packet without the VLAN tag that the interface or the kernel took off. So an expression about what is behind
 //! the tag needs no `vlan`, and one with it would take nothing: it is refused.
+//!
+//! Expressions are compiled by libpcap, or in a build without it by `small`, which knows the most used part of the language.
+
+#[cfg(any(test, not(feature = "libpcap")))]
+mod small;
 
 use thiserror::Error;
 use weir_flow::LinkType;
@@ -33,19 +38,13 @@ impl Instruction {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FilterError {
-    /// It is not an expression, says libpcap.
+    /// It is not an expression, says what compiles it.
     #[error("filter \"{expression}\": {reason}")]
     Invalid {
         /// The expression.
         expression: String,
-        /// What libpcap says.
+        /// What is wrong with it.
         reason: String,
-    },
-    /// This program was built without libpcap, which compiles expressions.
-    #[error("filter \"{expression}\": this program was built without libpcap, which filters need")]
-    NoLibpcap {
-        /// The expression.
-        expression: String,
     },
     /// It has `vlan` in it.
     #[error(
@@ -61,7 +60,8 @@ pub enum FilterError {
 ///
 /// # Errors
 ///
-/// If it is not such an expression, or names a VLAN, or this build has no libpcap.
+/// If it is not such an expression, or names a VLAN, or this build has no libpcap and the expression is of a part of the language
+/// that only libpcap knows.
 pub fn compile(expression: &str, link: LinkType) -> Result<Vec<Instruction>, FilterError> {
     let mut words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.');
     if words.any(|word| word == "vlan") {
@@ -72,11 +72,16 @@ pub fn compile(expression: &str, link: LinkType) -> Result<Vec<Instruction>, Fil
 
 #[cfg(feature = "libpcap")]
 fn compile_any(expression: &str, link: LinkType) -> Result<Vec<Instruction>, FilterError> {
+    compile_with_libpcap(expression, link, true)
+}
+
+#[cfg(feature = "libpcap")]
+fn compile_with_libpcap(expression: &str, link: LinkType, optimise: bool) -> Result<Vec<Instruction>, FilterError> {
     let invalid = |reason: String| FilterError::Invalid { expression: expression.to_owned(), reason };
     // In memory, libpcap numbers raw IP as some BSDs do.
     let link = if link == LinkType::RAW { LinkType::RAW_BSD } else { link };
     let dead = pcap::Capture::dead(pcap::Linktype(link.0.into())).map_err(|error| invalid(error.to_string()))?;
-    let program = dead.compile(expression, true).map_err(|error| match error {
+    let program = dead.compile(expression, optimise).map_err(|error| match error {
         pcap::Error::PcapError(reason) => invalid(reason),
         error => invalid(error.to_string()),
     })?;
@@ -92,8 +97,12 @@ fn compile_any(expression: &str, link: LinkType) -> Result<Vec<Instruction>, Fil
 }
 
 #[cfg(not(feature = "libpcap"))]
-fn compile_any(expression: &str, _link: LinkType) -> Result<Vec<Instruction>, FilterError> {
-    Err(FilterError::NoLibpcap { expression: expression.to_owned() })
+fn compile_any(expression: &str, link: LinkType) -> Result<Vec<Instruction>, FilterError> {
+    let invalid = |error: small::SmallError| FilterError::Invalid {
+        expression: expression.to_owned(),
+        reason: error.to_string(),
+    };
+    small::compile(expression, link).map_err(invalid)
 }
 
 /// `ret #k`.
