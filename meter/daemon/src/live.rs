@@ -84,7 +84,7 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
     let layers = lanes.layers.clone();
     let nexts = lanes.nexts.clone();
     let board = Arc::new(Board::new(watched, layers, views, exporter));
-    let socket_place = socket.as_ref().map(StatusSocket::place);
+    let socket_place = socket.as_ref().and_then(StatusSocket::place).cloned();
     if let Some(socket) = socket {
         socket.serve(board.clone()).context("cannot answer questions of status")?;
     }
@@ -123,14 +123,9 @@ fn status_socket(settings: &Settings) -> anyhow::Result<Option<StatusSocket>> {
             socket.map(Some).with_context(|| format!("status-socket: cannot make {}", path.display()))
         }
         Wanted::Usual => {
-            let path = Path::new(status::FOLDER).join(format!("{}.sock", settings.live.interfaces.join("+")));
-            match std::fs::create_dir_all(status::FOLDER).and_then(|()| StatusSocket::bind(&path)) {
-                Ok(socket) => Ok(Some(socket)),
-                Err(error) => {
-                    say!("weir-meter: no status socket at {}: {error}", path.display());
-                    Ok(None)
-                }
-            }
+            let name = format!("{}{}", status::NAMES, settings.live.interfaces.join("+"));
+            let socket = StatusSocket::bind(Path::new(&name));
+            Ok(socket.inspect_err(|error| say!("weir-meter: no status socket {name}: {error}")).ok())
         }
     }
 }
@@ -151,13 +146,10 @@ fn confine(settings: &Settings, socket: Option<&StatusSocket>, xdp: bool) -> any
     if let Some(path) = &settings.config {
         needs.reads(path);
     }
-    if let Some(socket) = socket {
-        needs.removes(socket.path());
+    if let Some(place) = socket.and_then(StatusSocket::place) {
+        needs.removes(place.path());
         if let Some(user) = &needs.user {
-            user.own(socket.path());
-            if socket.path().parent() == Some(Path::new(status::FOLDER)) {
-                user.own(Path::new(status::FOLDER));
-            }
+            user.own(place.path());
         }
     }
     for lacking in sandbox::confine(&needs)? {

@@ -150,7 +150,7 @@ pub struct StatusOptions {
     #[arg(long, conflicts_with = "explain")]
     pub json: bool,
 
-    /// Its socket [default: the only one in /run/weir-meter]
+    /// Its socket [default: the only one that is called @weir-meter/…]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 }

@@ -8,9 +8,13 @@ use std::{
     fmt::Write as _,
     fs, io,
     io::{Read, Write},
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt},
-        net::{UnixListener, UnixStream},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            ffi::OsStrExt,
+            fs::{FileTypeExt, MetadataExt},
+            net::{SocketAddr, UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -26,11 +30,12 @@ use crate::{
     board::{Board, DestinationPicture, Family, InterfacePicture, NIC, Picture, SENT, WORKER},
     remedies::remedy,
     report::grouped,
-    serve,
+    serve, system,
 };
 
-/// Where sockets usually are.
-pub const FOLDER: &str = "/run/weir-meter";
+/// What names of sockets usually begin with. They are in no folder: the kernel keeps them, and forgets them with whoever listens,
+/// however he ends (unix(7), "abstract"). Each network namespace has its own.
+pub const NAMES: &str = "@weir-meter/";
 /// How long whoever asks may take to ask, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -343,7 +348,10 @@ fn quoted(text: &str) -> String {
 #[derive(Debug)]
 pub struct StatusSocket {
     listener: UnixListener,
-    place: Place,
+    /// None of one that is in no folder.
+    place: Option<Place>,
+    /// Who may ask, beside root, where no rights of a file say so.
+    asker: Option<u32>,
 }
 
 /// Where a socket of this process is in the file system.
@@ -355,6 +363,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn of(path: &Path) -> Self {
         Self { path: path.to_owned(), identity: identity(path) }
     }
@@ -391,12 +404,16 @@ fn make_way(path: &Path) -> io::Result<()> {
 }
 
 impl StatusSocket {
-    /// Makes it; a socket that nobody listens on any more is replaced.
+    /// Makes it; a socket that nobody listens on any more is replaced. A path that begins with `@` is a name in no folder.
     ///
     /// # Errors
     ///
     /// If the system refuses, somebody listens there, or something else than a socket is there.
     pub fn bind(path: &Path) -> io::Result<Self> {
+        if let Some(address) = without_folder(path)? {
+            let listener = UnixListener::bind_addr(&address)?;
+            return Ok(Self { listener, place: None, asker: Some(system::user()) });
+        }
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 make_way(path)?;
@@ -404,17 +421,12 @@ impl StatusSocket {
             }
             other => other?,
         };
-        Ok(Self { listener, place: Place::of(path) })
+        Ok(Self { listener, place: Some(Place::of(path)), asker: None })
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.place.path
-    }
-
-    /// The same, to remove it at the end.
-    pub fn place(&self) -> Place {
-        self.place.clone()
+    /// Where it is in the file system, if it is.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
     }
 
     /// Answers from threads of its own, each question within a few seconds.
@@ -423,16 +435,34 @@ impl StatusSocket {
     ///
     /// If the system gives no thread.
     pub fn serve(self, board: Arc<Board>) -> io::Result<()> {
-        let listener = self.listener;
+        let Self { listener, asker, .. } = self;
         let accept = move || listener.accept().map(|(stream, _)| stream);
         // Whoever does not wait for the answer does not get it.
-        serve::each("status", accept, move |stream| drop(answer(&stream, &board)))
+        serve::each("status", accept, move |stream| drop(answer(&stream, &board, asker)))
     }
 }
 
-fn answer(mut stream: &UnixStream, board: &Board) -> io::Result<()> {
+/// The address of a name in no folder; `None` of a path.
+fn without_folder(path: &Path) -> io::Result<Option<SocketAddr>> {
+    let name = path.as_os_str().as_bytes().strip_prefix(b"@");
+    name.map(SocketAddr::from_abstract_name).transpose()
+}
+
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    match without_folder(path)? {
+        Some(address) => UnixStream::connect_addr(&address),
+        None => UnixStream::connect(path),
+    }
+}
+
+fn answer(mut stream: &UnixStream, board: &Board, asker: Option<u32>) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    if let Some(asker) = asker
+        && ![0, asker].contains(&system::peer_user(stream)?)
+    {
+        return stream.write_all(b"only root and the user that started weir-meter may ask\n");
+    }
     let mut asked = [0; 16];
     let octets = stream.read(&mut asked)?;
     let asked = asked.get(..octets).unwrap_or_default();
@@ -456,7 +486,7 @@ pub fn ask(socket: Option<&Path>, word: &str) -> anyhow::Result<String> {
         None => only_socket()?,
     };
     let failed = || format!("no weir-meter answers at {}", path.display());
-    let mut stream = UnixStream::connect(&path).with_context(failed)?;
+    let mut stream = connect(&path).with_context(failed)?;
     stream.set_read_timeout(Some(PATIENCE * 5))?;
     stream.write_all(format!("{word}\n").as_bytes()).with_context(failed)?;
     let mut text = String::new();
@@ -465,22 +495,24 @@ pub fn ask(socket: Option<&Path>, word: &str) -> anyhow::Result<String> {
 }
 
 fn only_socket() -> anyhow::Result<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(FOLDER).into_iter().flatten().flatten() {
-        let path = entry.path();
-        // Those that are left behind by a meter that was killed do not count.
-        if path.extension().is_some_and(|extension| extension == "sock") && UnixStream::connect(&path).is_ok() {
-            found.push(path);
-        }
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    match listening(&sockets)[..] {
+        [only] => Ok(only.into()),
+        [] => bail!("no weir-meter runs in this network namespace with a socket {NAMES}…: say where with --socket"),
+        ref several => bail!("several run: choose one with --socket: {}", several.join(" ")),
     }
-    match found.len() {
-        1 => Ok(found.swap_remove(0)),
-        0 => bail!("no weir-meter runs with a socket in {FOLDER}: say where with --socket"),
-        _ => {
-            let paths: Vec<_> = found.iter().map(|path| path.display().to_string()).collect();
-            bail!("several run: choose one with --socket: {}", paths.join(" "))
-        }
-    }
+}
+
+/// Names of meters' sockets that somebody listens on, in the text of /proc/net/unix (proc(5)).
+fn listening(sockets: &str) -> Vec<&str> {
+    /// `__SO_ACCEPTCON` of the kernel.
+    const LISTENS: &str = "00010000";
+    let listens = |line: &&str| line.split_whitespace().nth(3) == Some(LISTENS);
+    let name = |line| str::find(line, NAMES).and_then(|at| line.get(at..));
+    let mut names: Vec<_> = sockets.lines().filter(listens).filter_map(name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 #[cfg(test)]
@@ -584,14 +616,29 @@ mod tests {
         // Whatever took its place is not removed.
         fs::rename(&dead, folder.path().join("moved")).unwrap();
         fs::write(&dead, "precious").unwrap();
-        first.place().remove();
+        first.place().unwrap().remove();
         assert!(dead.exists());
         fs::remove_file(&dead).unwrap();
         let second = StatusSocket::bind(&dead).unwrap();
-        first.place().remove();
+        first.place().unwrap().remove();
         assert!(dead.exists());
-        second.place().remove();
+        second.place().unwrap().remove();
         assert!(!dead.exists());
+    }
+
+    #[test]
+    fn a_socket_in_no_folder_is_found_and_goes_with_its_process() {
+        let name = format!("{NAMES}test-{}", std::process::id());
+        let path = Path::new(&name);
+        let names = || fs::read_to_string("/proc/net/unix").unwrap();
+        let first = StatusSocket::bind(path).unwrap();
+        assert!(first.place().is_none());
+        assert!(StatusSocket::bind(path).is_err());
+        assert!(listening(&names()).contains(&&*name));
+        assert_eq!(system::peer_user(&connect(path).unwrap()).unwrap(), system::user());
+        drop(first);
+        assert!(!listening(&names()).contains(&&*name));
+        StatusSocket::bind(path).unwrap();
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! Users and capabilities are changed while the process still has one thread: they belong to threads.
 #![expect(unsafe_code, reason = "system calls")]
 
-use std::{io, os::fd::AsRawFd};
+use std::{
+    io,
+    os::{fd::AsRawFd, unix::net::UnixStream},
+};
 
 /// Version of the structures of capset(2) with 64 bits of capabilities (linux/capability.h).
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
@@ -33,6 +36,33 @@ const _: () = assert!(size_of::<CapabilityHead>() == 8 && size_of::<CapabilityDa
 pub fn is_root() -> bool {
     // SAFETY: takes nothing and cannot fail.
     unsafe { libc::geteuid() == 0 }
+}
+
+/// The user that this process runs as.
+pub fn user() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// The user that the process at the other end of a connection runs as (unix(7), SO_PEERCRED).
+///
+/// # Errors
+///
+/// If the system does not tell.
+pub fn peer_user(stream: &UnixStream) -> io::Result<u32> {
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut octets = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most as many octets as the local variable has.
+    check(unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut octets,
+        )
+    })?;
+    Ok(peer.uid)
 }
 
 /// Becomes another user with one group, for good.

@@ -283,6 +283,25 @@ fn a_destination_that_is_given_up_is_said_and_a_ledger_that_fails_hides_nothing(
 }
 
 #[test]
+fn status_is_found_in_no_folder_and_nothing_of_it_is_left() {
+    let Some(wire) = Wire::new() else { return };
+    let ask = || wire.right.command(METER).args(["status", "--json"]).output().unwrap();
+    for round in 1..3 {
+        let mut command = wire.right.command(METER);
+        command.args(["-i", Wire::RIGHT, "--capture", "packet", "--memory", "48MiB", "--export", "json:/dev/null"]);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(said.by_ref().any(|line| line.unwrap().contains("capturing on")), "round {round}");
+        let Output { stdout, status, .. } = ask();
+        assert!(status.success() && String::from_utf8_lossy(&stdout).contains("offered_packets"), "round {round}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let Output { stderr, status, .. } = ask();
+        assert!(!status.success() && String::from_utf8_lossy(&stderr).contains("no weir-meter runs"), "round {round}");
+    }
+}
+
+#[test]
 fn standard_error_that_takes_nothing_changes_nothing() {
     let Some(wire) = Wire::new() else { return };
     let (_reader, mut full) = std::io::pipe().unwrap();

@@ -60,7 +60,7 @@ pub struct LiveOptions {
     #[arg(long, value_name = "DURATION")]
     pub status_interval: Option<String>,
 
-    /// Socket on which `weir-meter status` asks; none for no such socket [default: /run/weir-meter/INTERFACES.sock]
+    /// Socket on which `weir-meter status` asks; none for no such socket [default: @weir-meter/INTERFACES, which is in no folder]
     #[arg(long, value_name = "PATH")]
     pub status_socket: Option<PathBuf>,
 
