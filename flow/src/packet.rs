@@ -93,6 +93,16 @@ impl Merged {
 }
 
 impl Packet<'_> {
+    /// In place of a packet that has not come.
+    pub const NOTHING: Packet<'static> = Packet {
+        data: &[],
+        wire_octets: 0,
+        ts: Timestamp::ZERO,
+        interface: 0,
+        link: LinkType::NULL,
+        merged: Merged::NOT,
+    };
+
     /// Packets on the wire that this one stands for, at least one.
     #[inline]
     #[must_use]

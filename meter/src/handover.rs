@@ -159,15 +159,7 @@ impl Block {
     /// Gives a worker what is its own, and the time.
     pub fn play<S: RecordSink>(&self, owner: Owner, worker: &mut Worker<S>) {
         let octets = self.shared.as_deref().unwrap_or(&self.copied);
-        let nothing = Packet {
-            data: &[],
-            wire_octets: 0,
-            ts: Timestamp::ZERO,
-            interface: 0,
-            link: LinkType::NULL,
-            merged: Merged::NOT,
-        };
-        let mut packets = [nothing; BATCH];
+        let mut packets = [Packet::NOTHING; BATCH];
         let mut from = 0;
         let mut ahead = [0; BATCH];
         let mut count = self.own(owner, &mut from, octets, &mut ahead);

@@ -3,7 +3,7 @@
 //!
 //! From records in a window to batches of packets.
 
-use weir_flow::{BATCH, LinkType, Merged, Packet, PacketSource, SharedOctets, SourceError, SourceState, Timestamp};
+use weir_flow::{BATCH, Packet, PacketSource, SharedOctets, SourceError, SourceState};
 
 use super::window::Window;
 
@@ -108,16 +108,8 @@ enum Stop {
 
 /// Hands over all packets of `bytes`, in batches.
 fn walk<R: Records>(records: &mut R, bytes: &[u8], mut visit: impl FnMut(&[Packet<'_>])) -> Walk {
-    let nothing = Packet {
-        data: &[],
-        wire_octets: 0,
-        ts: Timestamp::ZERO,
-        interface: 0,
-        link: LinkType::NULL,
-        merged: Merged::NOT,
-    };
     // Made once for all batches, and filled in place: to make one for each costs as much as the walk.
-    let mut batch = [nothing; BATCH];
+    let mut batch = [Packet::NOTHING; BATCH];
     let mut rest = bytes;
     let mut has_packets = false;
     loop {

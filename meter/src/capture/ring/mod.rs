@@ -31,7 +31,7 @@ use std::{
 };
 
 use thiserror::Error;
-use weir_flow::{BATCH, LinkType, Packet, PacketSource, SourceError, SourceState, Timestamp, ledger::Captured};
+use weir_flow::{BATCH, LinkType, Packet, PacketSource, SourceError, SourceState, ledger::Captured};
 
 use self::block::{Found, Framing, Next, Shape, Walk};
 pub use self::filter::Instruction;
@@ -416,7 +416,7 @@ impl Ring {
             if count == 0 {
                 break;
             }
-            let mut packets = [NOTHING; BATCH];
+            let mut packets = [Packet::NOTHING; BATCH];
             for (packet, found) in packets.iter_mut().zip(&found).take(count) {
                 *packet = found.packet(block, interface);
             }
@@ -429,15 +429,6 @@ impl Ring {
         self.uncounted_blocks += 1;
     }
 }
-
-const NOTHING: Packet<'static> = Packet {
-    data: &[],
-    wire_octets: 0,
-    ts: Timestamp::ZERO,
-    interface: 0,
-    link: LinkType::NULL,
-    merged: weir_flow::Merged::NOT,
-};
 
 impl PacketSource for Ring {
     /// Hands over a block of the ring, or waits for one.
