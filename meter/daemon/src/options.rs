@@ -150,8 +150,9 @@ pub struct StatusOptions {
     #[arg(long, conflicts_with = "explain")]
     pub json: bool,
 
-    /// Its socket [default: the only one that is called @weir-meter/…]
-    #[arg(long, value_name = "PATH")]
+    /// Its socket.
+    // As text: in a comment, the brackets would be a link.
+    #[arg(long, value_name = "PATH", help = "Its socket [default: the only one that is called @weir-meter/…]")]
     pub socket: Option<PathBuf>,
 }
 

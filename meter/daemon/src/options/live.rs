@@ -11,6 +11,8 @@ use crate::backends::Backend;
 use crate::nic;
 use crate::units::{parse_duration, show_duration};
 
+const SOCKET_HELP: &str = "Socket on which `weir-meter status` asks; none for no such socket [default: @weir-meter/INTERFACES, which is in no folder]";
+
 /// As they stand on the command line, or in the file.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Live capture")]
@@ -60,8 +62,9 @@ pub struct LiveOptions {
     #[arg(long, value_name = "DURATION")]
     pub status_interval: Option<String>,
 
-    /// Socket on which `weir-meter status` asks; none for no such socket [default: @weir-meter/INTERFACES, which is in no folder]
-    #[arg(long, value_name = "PATH")]
+    /// Where status is asked for.
+    // As text: in a comment, the brackets would be a link.
+    #[arg(long, value_name = "PATH", help = SOCKET_HELP)]
     pub status_socket: Option<PathBuf>,
 
     /// Serve counters for Prometheus at http://ADDRESS/metrics, such as 127.0.0.1:9739
