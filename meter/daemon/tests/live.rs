@@ -243,6 +243,8 @@ fn an_interface_may_disappear_and_come_back() {
         wire.right.ip("link set other0 up");
         let interfaces = format!("-i {} -i other0", Wire::RIGHT);
         let other = if layer == "xdp" { format!("-i {}", Wire::RIGHT) } else { format!("{interfaces} --workers 2") };
+        // Four rings, which shall hold what comes while a busy machine lets none of the workers read.
+        let other = format!("{other} --memory 256MiB");
         let mut meter = Meter::start(&wire.right, &format!("{other} --capture {layer} --export json:DIR/flows.json"));
         wire.send(&datagrams(10, 1));
         meter.wait_for_packets(10);
