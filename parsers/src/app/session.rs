@@ -38,7 +38,7 @@ pub enum Feed {
 }
 
 /// Protocols of which a port is a hint, a bit for each.
-type Hints = u16;
+type Hints = u32;
 
 /// What happened in sessions.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -334,7 +334,7 @@ macro_rules! declare {
                     }
                     $({
                         let identity = <super::$slug::Parser as Parser>::IDENTITY;
-                        let hinted = hints & 1 << Place::$name as u16 != 0;
+                        let hinted = hints & 1 << Place::$name as u32 != 0;
                         if hinted == asked_for_hinted && identity.transports.contains(&input.transport) {
                             match super::$slug::Parser::probe(Input { hinted, ..input }) {
                                 Probe::Yes => {
@@ -357,7 +357,7 @@ macro_rules! declare {
             fn is_unknown(input: Input<'_>, hints: Hints) -> bool {
                 $({
                     let identity = <super::$slug::Parser as Parser>::IDENTITY;
-                    let hinted = hints & 1 << Place::$name as u16 != 0;
+                    let hinted = hints & 1 << Place::$name as u32 != 0;
                     if identity.transports.contains(&input.transport)
                         && super::$slug::Parser::probe(Input { hinted, ..input }) != Probe::No
                     {
@@ -371,7 +371,7 @@ macro_rules! declare {
                 match self {
                     Self::Undecided => Left::Done,
                     $(Self::$name(running) => {
-                        let hinted = hints & 1 << Place::$name as u16 != 0;
+                        let hinted = hints & 1 << Place::$name as u32 != 0;
                         let Pools { $slug: store, budget, noted, .. } = pools;
                         store.loan.iter_mut().for_each(|loan| loan.now = now);
                         running.run(Input { hinted, ..input }, reading, store, budget, noted)
