@@ -61,6 +61,8 @@ mod error;
 #[cfg(target_os = "linux")]
 mod in_use;
 #[cfg(target_os = "linux")]
+mod routes;
+#[cfg(target_os = "linux")]
 mod source;
 #[cfg(target_os = "linux")]
 mod sys;

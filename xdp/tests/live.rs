@@ -411,6 +411,11 @@ fn an_interface_that_something_else_uses_is_found() {
             &[format!("route del 198.51.100.0/24 dev {i}")],
         );
         with(
+            &[format!("route add 198.51.100.0/24 dev {i} table 77")],
+            |found| matches!(found, InUse::Route(4)),
+            &[format!("route del 198.51.100.0/24 dev {i} table 77")],
+        );
+        with(
             &["link add br0 type bridge".to_owned(), format!("link set {i} master br0")],
             |found| matches!(found, InUse::Part(name) if name == "br0"),
             &["link del br0".to_owned()],
