@@ -240,6 +240,7 @@ fn feed(
 ) -> Vec<AppFields> {
     let mut found = Vec::new();
     let mut close = |fields: AppRef<'_>, _| found.push(fields.to_owned());
+    let before = pools.noted();
     session.begin(ports);
     for piece in pieces {
         let direction = direction(piece);
@@ -261,8 +262,9 @@ fn feed(
         }
     }
     session.finish(pools, &mut close);
-    let noted = pools.take_noted();
-    assert_eq!(found.len() as u64 + noted.dropped, noted.opened, "transactions closed or dropped, and opened");
+    let noted = pools.noted();
+    let [dropped, opened] = [noted.dropped - before.dropped, noted.opened - before.opened];
+    assert_eq!(found.len() as u64 + dropped, opened, "transactions closed or dropped, and opened");
     session.recycle(pools);
     assert!(!session.is_done() && session.is_empty());
     found

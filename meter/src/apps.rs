@@ -16,6 +16,9 @@ use crate::{
     table::NONE,
 };
 
+/// The control bit, as wide as [`Payload::tcp`] has them.
+const SYN: u32 = weir_flow::tcp_flags::SYN as u32;
+
 /// Mark in place of an index: the flow's payload is of no interest (any more).
 pub const UNWANTED: u32 = NONE - 1;
 
@@ -81,32 +84,9 @@ pub struct Payload<'a> {
     /// Octets on the wire.
     pub octets: u32,
     /// Sequence number and control bits, of TCP.
-    pub tcp: Option<(u32, u16)>,
+    pub tcp: Option<(u32, u32)>,
     /// When the packet was observed.
     pub ts: Timestamp,
-}
-
-/// What came of feeding, for the counters.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Fed {
-    gaps: u64,
-    transactions: u64,
-    dropped: u64,
-    states_refused: u64,
-    unread_refused: u64,
-    segments_refused: u64,
-}
-
-impl Fed {
-    /// Adds it to the counters.
-    pub const fn count(&self, counters: &mut Metered) {
-        counters.stream_gaps += self.gaps;
-        counters.transactions += self.transactions;
-        counters.transactions_not_recorded += self.dropped;
-        counters.application_states_refused += self.states_refused;
-        counters.application_unread_refused += self.unread_refused;
-        counters.application_segments_refused += self.segments_refused;
-    }
 }
 
 impl App {
@@ -115,9 +95,8 @@ impl App {
     fn pass_over(&mut self, payload: &Payload<'_>) -> bool {
         let Some((sequence, flags)) = payload.tcp else { return false };
         let stream = &mut self.streams[payload.direction.index()];
-        let passes = flags & weir_flow::tcp_flags::SYN == 0
-            && stream.is_next(sequence)
-            && self.session.skip(payload.direction, payload.octets);
+        let passes =
+            flags & SYN == 0 && stream.is_next(sequence) && self.session.skip(payload.direction, payload.octets);
         if passes {
             stream.advance(payload.octets);
         }
@@ -135,7 +114,7 @@ impl App {
             return true;
         };
         // SYN takes one sequence number (RFC 9293 section 3.4), and may carry data (RFC 7413).
-        let sequence = if flags & weir_flow::tcp_flags::SYN == 0 { sequence } else { sequence.wrapping_add(1) };
+        let sequence = if flags & SYN == 0 { sequence } else { sequence.wrapping_add(1) };
         let mut feeder = Feeder { session, direction, ts, shared };
         let is_kept = streams[direction.index()].push(Segment { sequence, payload: bytes, octets }, &mut feeder);
         if feeder.session.is_done() {
@@ -161,7 +140,7 @@ type Chunks = Vec<Box<Chunk>>;
 struct Shared<'a> {
     pools: &'a mut Pools,
     chunks: &'a mut Chunks,
-    gaps: u64,
+    gaps: &'a mut u64,
 }
 
 /// Feeds a session with what its stream puts in order.
@@ -181,7 +160,7 @@ impl Outlet for Feeder<'_, '_> {
                 let _: Feed = self.session.feed(input, self.ts, self.shared.pools);
             }
             Piece::Gap(missing) => {
-                self.shared.gaps += u64::from(self.session.gap(direction, missing, self.shared.pools))
+                *self.shared.gaps += u64::from(self.session.gap(direction, missing, self.shared.pools))
             }
         }
     }
@@ -215,6 +194,9 @@ pub struct Apps {
     pools: Pools,
     heap: Heap,
     capacity: usize,
+    /// Missing octets that a parser noticed, and segments that found no memory, since the beginning.
+    gaps: u64,
+    segments_refused: u64,
 }
 
 impl Apps {
@@ -237,7 +219,20 @@ impl Apps {
             pools,
             heap,
             capacity,
+            gaps: 0,
+            segments_refused: 0,
         }
+    }
+
+    /// Adds what was found and what was lost to the counters.
+    pub fn count(&self, counters: &mut Metered) {
+        let noted = self.pools.noted();
+        counters.stream_gaps += self.gaps;
+        counters.transactions += noted.opened;
+        counters.transactions_not_recorded += noted.dropped;
+        counters.application_states_refused += noted.states;
+        counters.application_unread_refused += noted.unread;
+        counters.application_segments_refused += self.segments_refused;
     }
 
     /// Octets of memory that are reserved for all states at start.
@@ -293,14 +288,15 @@ impl Apps {
         index
     }
 
-    /// Feeds a packet of the flow with this index. `None` if nothing came of it; else [`Apps::settle`] must follow.
+    /// Feeds a packet of the flow with this index. True if [`Apps::settle`] must follow.
     #[inline]
-    pub fn feed(&mut self, index: u32, payload: Payload<'_>) -> Option<Fed> {
-        let app = self.slab.get_mut(index as usize)?;
+    pub fn feed(&mut self, index: u32, payload: Payload<'_>) -> bool {
+        let Some(app) = self.slab.get_mut(index as usize) else { return false };
         if app.pass_over(&payload) {
-            return None;
+            return false;
         }
-        Some(self.read(index, |app, shared| app.feed(payload, shared)))
+        self.read(index, |app, shared| app.feed(payload, shared));
+        true
     }
 
     /// Closes what is over now that a packet has been fed.
@@ -323,16 +319,18 @@ impl Apps {
     }
 
     /// A direction begins anew at this sequence number.
-    pub fn begin_again(&mut self, index: u32, direction: Direction, sequence: u32) -> Option<Fed> {
+    pub fn begin_again(&mut self, index: u32, direction: Direction, sequence: u32) {
         // Of a flow that is over, nothing is put in order any more.
-        self.slab.get(index as usize).filter(|app| !app.session.is_done())?;
-        Some(self.read(index, |app, shared| {
+        if self.slab.get(index as usize).is_none_or(|app| app.session.is_done()) {
+            return;
+        }
+        self.read(index, |app, shared| {
             let stream = &mut app.streams[direction.index()];
             stream.clear(&mut Feeder { session: &mut app.session, direction, ts: Timestamp::ZERO, shared });
             stream.begin(sequence);
-            shared.gaps += u64::from(app.session.gap(direction, u64::MAX, shared.pools));
+            *shared.gaps += u64::from(app.session.gap(direction, u64::MAX, shared.pools));
             true
-        }))
+        });
     }
 
     /// Closes the complete transaction that packets now belong to, if there is one.
@@ -343,15 +341,14 @@ impl Apps {
     }
 
     /// Feeds what was kept for want of the octets before it, since the flow has ended; [`Apps::finish`] must follow.
-    pub fn feed_rest(&mut self, index: u32, ts: Timestamp) -> Option<Fed> {
-        let app = self.slab.get(index as usize)?;
-        if app.streams.iter().all(Stream::is_in_order) {
-            return None;
+    pub fn feed_rest(&mut self, index: u32, ts: Timestamp) {
+        let Some(app) = self.slab.get(index as usize) else { return };
+        if !app.streams.iter().all(Stream::is_in_order) {
+            self.read(index, |app, shared| {
+                app.finish(ts, shared);
+                true
+            });
         }
-        Some(self.read(index, |app, shared| {
-            app.finish(ts, shared);
-            true
-        }))
     }
 
     /// Closes all transactions of a flow that has ended, and takes its state back.
@@ -362,15 +359,12 @@ impl Apps {
         }
     }
 
-    /// Lets the parsers of a flow read, and says what came of it.
-    fn read(&mut self, index: u32, read: impl FnOnce(&mut App, &mut Shared<'_>) -> bool) -> Fed {
-        let Self { slab, chunks, pools, heap, .. } = self;
-        let Some(app) = slab.get_mut(index as usize) else { return Fed::default() };
+    /// Lets the parsers of a flow read. `read` says whether a segment was kept that had to be.
+    fn read(&mut self, index: u32, read: impl FnOnce(&mut App, &mut Shared<'_>) -> bool) {
+        let Self { slab, chunks, pools, heap, gaps, segments_refused, .. } = self;
+        let Some(app) = slab.get_mut(index as usize) else { return };
         let was_recognised = app.session.is_recognised();
-        let mut shared = Shared { pools, chunks, gaps: 0 };
-        let is_kept = read(app, &mut shared);
-        let Shared { pools, chunks, gaps } = shared;
-        let noted = pools.take_noted();
+        *segments_refused += u64::from(!read(app, &mut Shared { pools, chunks, gaps }));
         if pools.budget_mut().has_grown() {
             heap.bound(pools.budget_mut());
         }
@@ -382,23 +376,15 @@ impl Apps {
             pools.budget_mut().refund(chunks.len() * CHUNK);
             chunks.clear();
         }
-        Fed {
-            gaps,
-            transactions: noted.opened,
-            dropped: noted.dropped,
-            states_refused: noted.states,
-            unread_refused: noted.unread,
-            segments_refused: u64::from(!is_kept),
-        }
     }
 
     /// Takes a state back, its transactions closed.
     fn release(&mut self, index: u32) {
-        let Self { slab, chunks, pools, free, .. } = self;
+        let Self { slab, chunks, pools, free, gaps, .. } = self;
         let Some(app) = slab.get_mut(index as usize) else { return };
         let App { session, streams } = app;
         session.recycle(pools);
-        let mut shared = Shared { pools, chunks, gaps: 0 };
+        let mut shared = Shared { pools, chunks, gaps };
         for stream in streams {
             stream.clear(&mut Feeder {
                 session,
@@ -418,15 +404,16 @@ mod tests {
     const FLOWS: usize = 3000;
     const OCTETS: usize = 4 << 20;
 
-    fn payload(bytes: &[u8], tcp: Option<(u32, u16)>) -> Payload<'_> {
+    fn payload(bytes: &[u8], tcp: Option<(u32, u32)>) -> Payload<'_> {
         let octets = bytes.len() as u32;
         Payload { direction: Direction::Forward, bytes, octets, tcp, ts: Timestamp::ZERO }
     }
 
     /// Feeds a packet as the cache does, and gives the index that the flow has then.
-    fn feed(apps: &mut Apps, index: u32, payload: Payload<'_>, counters: &mut Metered) -> u32 {
-        let Some(fed) = apps.feed(index, payload) else { return index };
-        fed.count(counters);
+    fn feed(apps: &mut Apps, index: u32, payload: Payload<'_>) -> u32 {
+        if !apps.feed(index, payload) {
+            return index;
+        }
         match apps.settle(index, &mut |_, _| ()) {
             After::Wants | After::Over => index,
             After::Released => UNWANTED,
@@ -444,7 +431,7 @@ mod tests {
     }
 
     /// Lets flows begin that keep all they can, and gives the indices of those that have state.
-    fn fill(apps: &mut Apps, kinds: &[Kind], counters: &mut Metered) -> Vec<u32> {
+    fn fill(apps: &mut Apps, kinds: &[Kind]) -> Vec<u32> {
         let mut query = [&[0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 63][..], &[b'x'; 63], &[0, 0, 1, 0, 1]].concat();
         let mut indices = Vec::new();
         for (flow, &kind) in (0..FLOWS).zip(kinds.iter().cycle()) {
@@ -459,7 +446,7 @@ mod tests {
                     Kind::Http if step == 0 => payload(b"GET / HTTP/1.1\r\nHost: ", Some((1, 0))),
                     Kind::Http => payload(&[b'x'; 1000], Some((23 + (step - 1) * 1000, 0))),
                 };
-                index = feed(apps, index, piece, counters);
+                index = feed(apps, index, piece);
                 let budget = apps.pools.budget();
                 assert!(budget.charged() <= budget.limit(), "flow {flow}: {budget:?}");
             }
@@ -468,11 +455,9 @@ mod tests {
         indices
     }
 
-    fn finish(apps: &mut Apps, indices: Vec<u32>, counters: &mut Metered) {
+    fn finish(apps: &mut Apps, indices: Vec<u32>) {
         for index in indices {
-            if let Some(fed) = apps.feed_rest(index, Timestamp::ZERO) {
-                fed.count(counters);
-            }
+            apps.feed_rest(index, Timestamp::ZERO);
             apps.finish(index, &mut |_, _| ());
         }
     }
@@ -481,15 +466,16 @@ mod tests {
     fn what_flows_held_is_charged_to_the_pools_alone_when_all_are_over() {
         let mut apps = Apps::new(FLOWS, OCTETS, Heap::new(None));
         let at_start = apps.pools.budget().charged();
-        let mut counters = Metered::default();
         for _ in 0..3 {
-            let indices = fill(&mut apps, &[Kind::Dns, Kind::Early, Kind::Http], &mut counters);
+            let indices = fill(&mut apps, &[Kind::Dns, Kind::Early, Kind::Http]);
             assert!(!indices.is_empty());
-            finish(&mut apps, indices, &mut counters);
+            finish(&mut apps, indices);
             let spare = apps.pools.spare() + apps.chunks.len() * CHUNK;
             assert_eq!(apps.pools.budget().charged(), at_start + spare);
             assert_eq!(apps.free.len(), apps.slab.len());
         }
+        let mut counters = Metered::default();
+        apps.count(&mut counters);
         assert!(counters.application_states_refused > 0);
         assert!(counters.application_unread_refused > 0);
         assert!(counters.application_segments_refused > 0);
@@ -497,15 +483,14 @@ mod tests {
 
     #[test]
     fn pools_give_way_to_who_needs_the_room() {
-        let mut counters = Metered::default();
-        let fresh = fill(&mut Apps::new(FLOWS, OCTETS, Heap::new(None)), &[Kind::Dns], &mut counters).len();
+        let fresh = fill(&mut Apps::new(FLOWS, OCTETS, Heap::new(None)), &[Kind::Dns]).len();
         assert!((100..FLOWS).contains(&fresh), "{fresh}");
         let mut apps = Apps::new(FLOWS, OCTETS, Heap::new(None));
         for kind in [Kind::Http, Kind::Early] {
-            let indices = fill(&mut apps, &[kind], &mut counters);
-            finish(&mut apps, indices, &mut counters);
+            let indices = fill(&mut apps, &[kind]);
+            finish(&mut apps, indices);
         }
-        let later = fill(&mut apps, &[Kind::Dns], &mut counters).len();
+        let later = fill(&mut apps, &[Kind::Dns]).len();
         assert!(later * 20 >= fresh * 19, "{later} of {fresh}");
     }
 

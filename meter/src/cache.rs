@@ -140,7 +140,7 @@ impl<'a> Arrival<'a> {
             direction: Direction::Forward,
             bytes: data.get(at as usize..).and_then(|behind| behind.get(..len as usize)).unwrap_or_default(),
             octets: payload_octets,
-            tcp: is_tcp.then_some((sequence, self.observed.flags & !MERGED)),
+            tcp: is_tcp.then_some((sequence, u32::from(self.observed.flags & !MERGED))),
             ts,
         }
     }
@@ -206,6 +206,11 @@ impl FlowCache {
     #[must_use]
     pub fn flows(&self) -> usize {
         self.table.flows()
+    }
+
+    /// Adds what parsers found and lost since the beginning to the counters.
+    pub fn count_parsed(&self, counters: &mut Metered) {
+        self.apps.count(counters);
     }
 
     /// Finds out where a plain packet belongs, and asks for the line of the index that says so.
@@ -596,11 +601,9 @@ impl FlowCache {
             let known = cold.first_sequence()[direction.index()];
             cold.detail[direction.index()] = first;
             cold.has_detail[direction.index()] = true;
-            if known != Some(first)
-                && let Some(fed) = self.apps.begin_again(cold.app, direction, first)
-            {
+            if known != Some(first) {
                 // Another connection on the same ports, without an end of the one before.
-                fed.count(counters);
+                self.apps.begin_again(cold.app, direction, first);
             }
         }
         if observed.is_bare {
@@ -630,8 +633,9 @@ impl FlowCache {
             self.rates[index] = (0, 0);
         }
         let index = cold.app;
-        let Some(fed) = self.apps.feed(index, Payload { direction, ..arrival.payload() }) else { return };
-        fed.count(counters);
+        if !self.apps.feed(index, Payload { direction, ..arrival.payload() }) {
+            return;
+        }
         let Some(rate) = self.rates.get_mut(index as usize) else { return };
         let (config, table) = (&self.config, &mut self.table);
         let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
@@ -689,9 +693,7 @@ impl FlowCache {
         let [forward, reverse] = hot.last.map(Timestamp::from_nanos);
         let (config, table) = (&self.config, &mut self.table);
         let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
-        if let Some(fed) = self.apps.feed_rest(index, forward.max(reverse)) {
-            fed.count(closer.counters);
-        }
+        self.apps.feed_rest(index, forward.max(reverse));
         // The first transaction has the packets, and is the last record if no other follows.
         self.apps.finish(index, &mut |app, started| closer.close(reason, Some(app), started));
         closer.close_if_counted(reason);

@@ -93,6 +93,7 @@ impl<S: RecordSink> Worker<S> {
     pub fn ledger(&self) -> Ledger {
         let mut ledger = self.ledger;
         self.clock.count(&mut ledger.metered);
+        self.cache.count_parsed(&mut ledger.metered);
         ledger
     }
 
@@ -241,6 +242,7 @@ impl<S: RecordSink> Worker<S> {
         self.by_clock(Clock::finish);
         self.clock.count(&mut self.ledger.metered);
         self.cache.finish(&mut self.ledger.metered, &mut self.sink);
+        self.cache.count_parsed(&mut self.ledger.metered);
         (self.ledger, self.sink, Held { _cache: self.cache })
     }
 }

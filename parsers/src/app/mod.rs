@@ -134,6 +134,10 @@ pub enum AfterGap {
 }
 
 /// A parser of one application protocol; its value is the state of one flow.
+///
+/// `probe` and `parse` are to be `#[inline(always)]`: each is called in one place, and only there the parts of an [`Input`] are in
+/// registers. Handed on as a whole it is written in parts and read as one, for which a processor waits until all stores before have
+/// reached its cache.
 pub trait Parser: Default {
     /// The fields that it fills.
     type Fields: Fields;

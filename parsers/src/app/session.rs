@@ -68,6 +68,39 @@ impl<P: Parser> Default for Running<P> {
     }
 }
 
+/// How octets came: an [`Input`] without them. It fits into a register, and octets beside it into two more; an `Input` would be
+/// written to memory in parts and read again as one, for which a processor has to wait.
+#[derive(Clone, Copy)]
+struct Manner {
+    direction: Direction,
+    transport: Transport,
+    hinted: bool,
+    snapped: bool,
+}
+
+impl Manner {
+    const fn of(input: Input<'_>) -> Self {
+        let Input { direction, transport, hinted, snapped, .. } = input;
+        Self { direction, transport, hinted, snapped }
+    }
+
+    /// Of a flow whose port is a hint, or is not.
+    const fn hinted(self, hinted: bool) -> Self {
+        Self { hinted, ..self }
+    }
+
+    const fn with(self, bytes: &[u8]) -> Input<'_> {
+        let Self { direction, transport, hinted, snapped } = self;
+        Input { bytes, direction, transport, hinted, snapped }
+    }
+}
+
+/// Asks one parser.
+#[inline(never)]
+fn ask<P: Parser>(bytes: &[u8], manner: Manner) -> Probe {
+    P::probe(manner.with(bytes))
+}
+
 /// How a protocol left off.
 enum Left {
     /// At this many octets, and wants more.
@@ -184,16 +217,18 @@ impl<P: Parser> Running<P> {
     }
 
     /// Parses as much as there is.
+    #[inline(never)]
     fn run(
         &mut self,
-        input: Input<'_>,
+        bytes: &[u8],
+        manner: Manner,
         reading: Reading<'_>,
         store: &mut Store<P>,
         budget: &mut Budget,
         noted: &mut Noted,
     ) -> Left {
         self.transactions.lend(&mut store.loan);
-        let left = self.steps(input, reading, &mut store.scratch, budget);
+        let left = self.steps(bytes, manner, reading, &mut store.scratch, budget);
         self.transactions.lend(&mut store.loan);
         if let Some(loan) = &mut store.loan {
             noted.opened += std::mem::take(&mut loan.opened);
@@ -202,15 +237,23 @@ impl<P: Parser> Running<P> {
         left
     }
 
-    fn steps(&mut self, input: Input<'_>, reading: Reading<'_>, scratch: &mut P::Scratch, budget: &mut Budget) -> Left {
+    #[inline(always)]
+    fn steps(
+        &mut self,
+        all: &[u8],
+        manner: Manner,
+        reading: Reading<'_>,
+        scratch: &mut P::Scratch,
+        budget: &mut Budget,
+    ) -> Left {
         let mut at = 0;
         loop {
-            let Some(bytes) = input.bytes.get(at..) else { return Left::At(input.bytes.len()) };
-            if bytes.is_empty() && (at > 0 || input.transport == Transport::Stream) {
+            let Some(bytes) = all.get(at..) else { return Left::At(all.len()) };
+            if bytes.is_empty() && (at > 0 || manner.transport == Transport::Stream) {
                 return Left::At(at);
             }
             self.transactions.bound();
-            let step = self.parser.parse(Input { bytes, ..input }, &mut self.transactions, scratch);
+            let step = self.parser.parse(manner.with(bytes), &mut self.transactions, scratch);
             self.charge(budget);
             match step {
                 Step::Consumed(read) => {
@@ -220,12 +263,12 @@ impl<P: Parser> Running<P> {
                     at += read;
                 }
                 Step::Skip(octets) => {
-                    if octets == 0 || input.transport == Transport::Datagram {
+                    if octets == 0 || manner.transport == Transport::Datagram {
                         // Nothing follows in a datagram; a parser that skips nothing would be asked for ever.
-                        return if octets == 0 { Left::Done } else { Left::At(input.bytes.len()) };
+                        return if octets == 0 { Left::Done } else { Left::At(all.len()) };
                     }
                     *reading.skip = octets;
-                    at = input.bytes.len() - unskipped(reading.skip, bytes).len();
+                    at = all.len() - unskipped(reading.skip, bytes).len();
                 }
                 Step::More => return Left::At(at),
                 Step::Handover(read) => return Left::Handover(at + read.min(bytes.len())),
@@ -235,7 +278,7 @@ impl<P: Parser> Running<P> {
                 return Left::Done;
             }
             if !budget.fits(0) {
-                return Left::Full(at.min(input.bytes.len()));
+                return Left::Full(at.min(all.len()));
             }
         }
     }
@@ -326,7 +369,7 @@ macro_rules! declare {
 
         impl State {
             /// Asks who knows these octets. Yes without a state: there is no memory for one.
-            fn probe(input: Input<'_>, hints: Hints, pools: &mut Pools) -> (Probe, Self) {
+            fn probe(bytes: &[u8], manner: Manner, hints: Hints, pools: &mut Pools) -> (Probe, Self) {
                 let mut more = false;
                 for asked_for_hinted in [true, false] {
                     if asked_for_hinted && hints == 0 {
@@ -335,8 +378,8 @@ macro_rules! declare {
                     $({
                         let identity = <super::$slug::Parser as Parser>::IDENTITY;
                         let hinted = hints & 1 << Place::$name as u32 != 0;
-                        if hinted == asked_for_hinted && identity.transports.contains(&input.transport) {
-                            match super::$slug::Parser::probe(Input { hinted, ..input }) {
+                        if hinted == asked_for_hinted && identity.transports.contains(&manner.transport) {
+                            match ask::<super::$slug::Parser>(bytes, manner.hinted(hinted)) {
                                 Probe::Yes => {
                                     if !pools.budget.fits(Store::<super::$slug::Parser>::STATE) && pools.$slug.states.is_empty() {
                                         pools.shrink(Store::<super::$slug::Parser>::STATE);
@@ -354,12 +397,12 @@ macro_rules! declare {
             }
 
             /// Whether nobody knows these octets.
-            fn is_unknown(input: Input<'_>, hints: Hints) -> bool {
+            fn is_unknown(bytes: &[u8], manner: Manner, hints: Hints) -> bool {
                 $({
                     let identity = <super::$slug::Parser as Parser>::IDENTITY;
                     let hinted = hints & 1 << Place::$name as u32 != 0;
-                    if identity.transports.contains(&input.transport)
-                        && super::$slug::Parser::probe(Input { hinted, ..input }) != Probe::No
+                    if identity.transports.contains(&manner.transport)
+                        && ask::<super::$slug::Parser>(bytes, manner.hinted(hinted)) != Probe::No
                     {
                         return false;
                     }
@@ -367,14 +410,22 @@ macro_rules! declare {
                 true
             }
 
-            fn run(&mut self, input: Input<'_>, hints: Hints, now: Timestamp, reading: Reading<'_>, pools: &mut Pools) -> Left {
+            fn run(
+                &mut self,
+                bytes: &[u8],
+                manner: Manner,
+                hints: Hints,
+                now: Timestamp,
+                reading: Reading<'_>,
+                pools: &mut Pools,
+            ) -> Left {
                 match self {
                     Self::Undecided => Left::Done,
                     $(Self::$name(running) => {
                         let hinted = hints & 1 << Place::$name as u32 != 0;
                         let Pools { $slug: store, budget, noted, .. } = pools;
                         store.loan.iter_mut().for_each(|loan| loan.now = now);
-                        running.run(Input { hinted, ..input }, reading, store, budget, noted)
+                        running.run(bytes, manner.hinted(hinted), reading, store, budget, noted)
                     })*
                 }
             }
@@ -464,9 +515,10 @@ impl Pools {
         self.budget.fits(bytes) || self.shrink(bytes)
     }
 
-    /// What happened since this was asked last.
-    pub fn take_noted(&mut self) -> Noted {
-        std::mem::take(&mut self.noted)
+    /// What happened since the beginning.
+    #[must_use]
+    pub const fn noted(&self) -> Noted {
+        self.noted
     }
 
     /// Appends to what is unread, if there is memory for that. False if there is none.
@@ -608,7 +660,7 @@ enum Recognised {
 /// [`MAX_DATAGRAMS`] of one direction the flow may be given up.
 #[must_use]
 pub fn is_unknown_datagram(input: Input<'_>, ports: [u16; 2]) -> bool {
-    State::is_unknown(input, hints(ports))
+    State::is_unknown(input.bytes, Manner::of(input), hints(ports))
 }
 
 impl Session {
@@ -669,22 +721,28 @@ impl Session {
     /// Takes the next octets of one direction, observed at `now`.
     ///
     /// `input.hinted` is set here. A stream's octets must follow those fed before without a gap.
+    #[inline(always)]
     pub fn feed(&mut self, input: Input<'_>, now: Timestamp, pools: &mut Pools) -> Feed {
-        let side = input.direction.index();
-        let bytes = unskipped(&mut self.skip[side], input.bytes);
-        if self.done || (bytes.is_empty() && !input.bytes.is_empty()) {
+        self.take(input.bytes, Manner::of(input), now, pools)
+    }
+
+    #[inline(never)]
+    fn take(&mut self, all: &[u8], manner: Manner, now: Timestamp, pools: &mut Pools) -> Feed {
+        let side = manner.direction.index();
+        let bytes = unskipped(&mut self.skip[side], all);
+        if self.done || (bytes.is_empty() && !all.is_empty()) {
             return self.wants();
         }
         let is_kept = if self.unread[side].is_empty() {
-            let read = self.step(Input { bytes, ..input }, now, pools);
+            let read = self.step(bytes, manner, now, pools);
             let rest = bytes.get(read..).unwrap_or_default();
-            self.done || rest.is_empty() || input.transport == Transport::Datagram || self.keep(side, rest, pools)
+            self.done || rest.is_empty() || manner.transport == Transport::Datagram || self.keep(side, rest, pools)
         } else {
-            self.feed_joined(Input { bytes, ..input }, now, pools)
+            self.take_joined(bytes, manner, now, pools)
         };
         if !is_kept {
             self.drop_unread(side, pools);
-            self.resume_or_end(input.direction);
+            self.resume_or_end(manner.direction);
         }
         if self.done {
             self.leave(pools);
@@ -693,18 +751,18 @@ impl Session {
     }
 
     /// Puts what was left unread in front of what has come. False if what is left now cannot be kept.
-    fn feed_joined(&mut self, input: Input<'_>, now: Timestamp, pools: &mut Pools) -> bool {
-        let side = input.direction.index();
+    fn take_joined(&mut self, bytes: &[u8], manner: Manner, now: Timestamp, pools: &mut Pools) -> bool {
+        let side = manner.direction.index();
         let mut joined = std::mem::take(&mut pools.chunks.joined);
         joined.clear();
         self.unread[side].copy_to(&mut joined);
         let kept = joined.len();
-        joined.extend_from_slice(input.bytes);
-        let read = self.step(Input { bytes: &joined, ..input }, now, pools);
+        joined.extend_from_slice(bytes);
+        let read = self.step(&joined, manner, now, pools);
         pools.chunks.joined = joined;
-        let read = if self.done || input.transport == Transport::Datagram { usize::MAX } else { read };
+        let read = if self.done || manner.transport == Transport::Datagram { usize::MAX } else { read };
         pools.advance(&mut self.unread[side], read);
-        let rest = input.bytes.get(read.saturating_sub(kept)..).unwrap_or_default();
+        let rest = bytes.get(read.saturating_sub(kept)..).unwrap_or_default();
         rest.is_empty() || self.keep(side, rest, pools)
     }
 
@@ -793,40 +851,40 @@ impl Session {
     }
 
     /// Recognises, then parses. Gives the number of octets read.
-    fn step(&mut self, input: Input<'_>, now: Timestamp, pools: &mut Pools) -> usize {
-        let side = input.direction.index();
+    fn step(&mut self, bytes: &[u8], manner: Manner, now: Timestamp, pools: &mut Pools) -> usize {
+        let side = manner.direction.index();
         let mut at = 0;
         loop {
-            let rest = Input { bytes: input.bytes.get(at..).unwrap_or_default(), ..input };
+            let rest = bytes.get(at..).unwrap_or_default();
             if matches!(self.state, State::Undecided) {
-                match self.recognise(rest, pools) {
+                match self.recognise(rest, manner, pools) {
                     Recognised::Yes => {}
                     Recognised::TooEarly => return at,
-                    Recognised::No => return input.bytes.len(),
+                    Recognised::No => return bytes.len(),
                 }
             }
             let reading = Reading { skip: &mut self.skip[side], inspected: &mut self.inspected[side] };
-            match self.state.run(rest, self.hints, now, reading, pools) {
+            match self.state.run(rest, manner, self.hints, now, reading, pools) {
                 Left::At(read) => return at + read,
                 Left::Full(read) => {
                     at += read;
                     if !pools.make_room(0) {
                         self.give_up(pools);
-                        return input.bytes.len();
+                        return bytes.len();
                     }
-                    if at >= input.bytes.len() {
+                    if at >= bytes.len() {
                         return at;
                     }
                 }
                 Left::Handover(read) if self.hand_over(pools) => {
                     at += read;
-                    if at >= input.bytes.len() {
+                    if at >= bytes.len() {
                         return at;
                     }
                 }
                 Left::Done | Left::Handover(_) => {
                     self.done = true;
-                    return input.bytes.len();
+                    return bytes.len();
                 }
             }
         }
@@ -849,11 +907,11 @@ impl Session {
         true
     }
 
-    fn recognise(&mut self, input: Input<'_>, pools: &mut Pools) -> Recognised {
-        if input.bytes.is_empty() {
+    fn recognise(&mut self, bytes: &[u8], manner: Manner, pools: &mut Pools) -> Recognised {
+        if bytes.is_empty() {
             return Recognised::No;
         }
-        let (answer, state) = State::probe(input, self.hints, pools);
+        let (answer, state) = State::probe(bytes, manner, self.hints, pools);
         self.state = state;
         match answer {
             Probe::Yes if matches!(self.state, State::Undecided) => {
@@ -861,11 +919,11 @@ impl Session {
                 return Recognised::No;
             }
             Probe::Yes => return Recognised::Yes,
-            Probe::More if input.bytes.len() <= MAX_PROBED => return Recognised::TooEarly,
-            Probe::More | Probe::No if input.transport == Transport::Datagram && input.bytes.len() <= KEEP_ALIVE => {}
-            Probe::More | Probe::No => self.attempts[input.direction.index()] += 1,
+            Probe::More if bytes.len() <= MAX_PROBED => return Recognised::TooEarly,
+            Probe::More | Probe::No if manner.transport == Transport::Datagram && bytes.len() <= KEEP_ALIVE => {}
+            Probe::More | Probe::No => self.attempts[manner.direction.index()] += 1,
         }
-        let most = if input.transport == Transport::Datagram { MAX_DATAGRAMS } else { MAX_ATTEMPTS };
+        let most = if manner.transport == Transport::Datagram { MAX_DATAGRAMS } else { MAX_ATTEMPTS };
         self.done = self.attempts.iter().any(|&attempts| attempts >= most);
         Recognised::No
     }

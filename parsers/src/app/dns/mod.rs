@@ -90,6 +90,7 @@ impl super::Parser for Parser {
         max_open: 32,
     };
 
+    #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
         match (input.transport, input.hinted) {
             (Transport::Datagram, true) => match message::begins(input.bytes, false) {
@@ -115,6 +116,7 @@ impl super::Parser for Parser {
         }
     }
 
+    #[inline(always)]
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Dns>, scratch: &mut Scratch) -> Step {
         if input.transport == Transport::Datagram {
             let read = self.message(input.bytes, input.bytes.len(), transactions, scratch);

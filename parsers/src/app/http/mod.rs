@@ -78,6 +78,7 @@ impl super::Parser for Parser {
         max_open: 32,
     };
 
+    #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
         match shape(line::after_empty(input.bytes), input.snapped) {
             Shape::Request | Shape::Response => Probe::Yes,
@@ -86,6 +87,7 @@ impl super::Parser for Parser {
         }
     }
 
+    #[inline(always)]
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Http>, (): &mut ()) -> Step {
         match self.next[input.direction.index()] {
             Next::Message => self.message(input, transactions),

@@ -51,6 +51,7 @@ impl super::Parser for Parser {
         max_open: 16,
     };
 
+    #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
         match Message::read(input.bytes, input.hinted, input.snapped) {
             Some(_) => Probe::Yes,
@@ -58,6 +59,7 @@ impl super::Parser for Parser {
         }
     }
 
+    #[inline(always)]
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Ntp>, (): &mut ()) -> Step {
         if let Some(message) = Message::read(input.bytes, input.hinted, input.snapped) {
             self.bad = 0;

@@ -63,6 +63,7 @@ impl super::Parser for Parser {
         max_open: 32,
     };
 
+    #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
         let is_all = input.snapped || input.transport == Transport::Datagram;
         if input.hinted && input.transport == Transport::Datagram && is_keep_alive(input.bytes) {
@@ -75,6 +76,7 @@ impl super::Parser for Parser {
         }
     }
 
+    #[inline(always)]
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Sip>, scratch: &mut Scratch) -> Step {
         match input.transport {
             Transport::Datagram => datagram(input, transactions, scratch),

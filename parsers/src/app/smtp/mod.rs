@@ -120,6 +120,7 @@ impl super::Parser for Parser {
         max_open: 2,
     };
 
+    #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
         // A command begins with a letter, a reply with a digit; a CR alone is an octet of neither.
         if !input.bytes.first().is_none_or(|&b| b.is_ascii_alphabetic() || matches!(b, b'2'..=b'5' | b'\r')) {
@@ -132,6 +133,7 @@ impl super::Parser for Parser {
         }
     }
 
+    #[inline(always)]
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Smtp>, (): &mut ()) -> Step {
         let side = input.direction.index();
         if self.in_line[side] {

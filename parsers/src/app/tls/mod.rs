@@ -90,6 +90,7 @@ impl super::Parser for Parser {
         max_open: 1,
     };
 
+    #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
         let mut first = [0; HANDSHAKE_HEADER + 2];
         let mut filled = 0;
@@ -120,6 +121,7 @@ impl super::Parser for Parser {
         yes_if((36..=MAX_SPAN).contains(&len) && hello::is_version(u16::from_be_bytes([major, minor])))
     }
 
+    #[inline(always)]
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Tls>, scratch: &mut Scratch) -> Step {
         let side = input.direction.index();
         if self.over[side] {
