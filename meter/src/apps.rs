@@ -29,8 +29,11 @@ pub enum After {
     Wants,
     /// Keep it, for the transactions that are not closed, but feed it no more.
     Over,
-    /// Forget its index, and feed no more: there is nothing left.
-    Released,
+    /// Forget its index, and feed no more: there is nothing left but its protocol, as [`Apps::application`] tells it.
+    Released {
+        /// Zero if none was recognised.
+        application: u8,
+    },
 }
 
 /// What the cache notes of each state: the second of its clock in which transactions were last recorded, and how many in it.
@@ -299,6 +302,11 @@ impl Apps {
         true
     }
 
+    /// The protocol that was recognised last in the flow with this index, as [`Session::application`] tells it.
+    pub fn application(&self, index: u32) -> Option<u8> {
+        self.slab.get(index as usize)?.session.application()
+    }
+
     /// Closes what is over now that a packet has been fed.
     pub fn settle(&mut self, index: u32, close: &mut dyn FnMut(AppRef<'_>, Timestamp)) -> After {
         let Some(app) = self.slab.get_mut(index as usize) else { return After::Wants };
@@ -310,9 +318,10 @@ impl Apps {
         match self.slab.get(index as usize) {
             Some(app) if !app.session.is_done() => After::Wants,
             Some(app) if !app.session.is_empty() => After::Over,
-            Some(_) => {
+            Some(app) => {
+                let application = app.session.application().unwrap_or(0);
                 self.release(index);
-                After::Released
+                After::Released { application }
             }
             None => After::Wants,
         }
@@ -416,7 +425,7 @@ mod tests {
         }
         match apps.settle(index, &mut |_, _| ()) {
             After::Wants | After::Over => index,
-            After::Released => UNWANTED,
+            After::Released { .. } => UNWANTED,
         }
     }
 

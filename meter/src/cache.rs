@@ -599,8 +599,7 @@ impl FlowCache {
             // SYN takes one sequence number (RFC 9293 section 3.4).
             let first = details.sequence.wrapping_add(1);
             let known = cold.first_sequence()[direction.index()];
-            cold.detail[direction.index()] = first;
-            cold.has_detail[direction.index()] = true;
+            cold.tell(direction.index(), first);
             if known != Some(first) {
                 // Another connection on the same ports, without an end of the one before.
                 self.apps.begin_again(cold.app, direction, first);
@@ -650,15 +649,25 @@ impl FlowCache {
         }
         if let Some(Entry { hot, cold }) = self.table.entry_mut(slot) {
             hot.bits &= !state::WANTS;
-            if after == After::Released {
+            if let After::Released { application } = after {
                 cold.app = NONE;
+                cold.application = application;
             }
         }
     }
 
+    /// Notes the protocol of a flow for a record without a transaction. Gives the index of its application state.
+    fn note_application(&mut self, slot: u32) -> Option<u32> {
+        let Entry { cold, .. } = self.table.entry_mut(slot)?;
+        if let Some(application) = self.apps.application(cold.app) {
+            cold.application = application;
+        }
+        Some(cold.app)
+    }
+
     /// Closes the open record of a flow that goes on.
     fn cut(&mut self, slot: u32, reason: EndReason, counters: &mut Metered, sink: &mut dyn RecordSink) {
-        let Some(index) = self.table.entry_mut(slot).map(|entry| entry.cold.app) else { return };
+        let Some(index) = self.note_application(slot) else { return };
         let (config, table) = (&self.config, &mut self.table);
         let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
         let mut closed = false;
@@ -688,8 +697,9 @@ impl FlowCache {
 
     /// Closes the records of a flow that is over, and gives back its application state.
     fn close_all(&mut self, slot: u32, reason: EndReason, counters: &mut Metered, sink: &mut dyn RecordSink) {
+        let Some(index) = self.note_application(slot) else { return };
         let Some(Entry { hot, cold }) = self.table.entry_mut(slot) else { return };
-        let index = std::mem::replace(&mut cold.app, NONE);
+        cold.app = NONE;
         let [forward, reverse] = hot.last.map(Timestamp::from_nanos);
         let (config, table) = (&self.config, &mut self.table);
         let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
@@ -760,7 +770,17 @@ impl Hot {
 impl Cold {
     /// Sequence number of the first octet of each direction of TCP.
     fn first_sequence(&self) -> [Option<u32>; 2] {
-        [0, 1].map(|side: usize| self.has_detail[side].then_some(self.detail[side]))
+        [0, 1].map(|side| self.told(side))
+    }
+
+    /// What is told of a direction in `detail`.
+    fn told(&self, side: usize) -> Option<u32> {
+        (self.has_detail >> side & 1 == 1).then_some(self.detail[side])
+    }
+
+    fn tell(&mut self, side: usize, detail: u32) {
+        self.detail[side] = detail;
+        self.has_detail |= 1 << side;
     }
 
     /// Takes down what the first packet of a direction says of it.
@@ -769,8 +789,7 @@ impl Cold {
         self.class_of_service[side] = details.class_of_service;
         self.interface[side] = interface;
         if let Some(type_code) = details.icmp_type_code {
-            self.detail[side] = type_code.into();
-            self.has_detail[side] = true;
+            self.tell(side, type_code.into());
         }
     }
 }
@@ -890,7 +909,7 @@ impl Closer<'_> {
         let oriented = if swapped == turned { key } else { key.reversed() };
         let is_icmp = matches!(key.protocol, protocol::ICMP | protocol::ICMPV6);
         #[expect(clippy::cast_possible_truncation, reason = "it was made from 16 bits")]
-        let icmp_type_code = |side: usize| (is_icmp && cold.has_detail[side]).then_some(cold.detail[side] as u16);
+        let icmp_type_code = |side: usize| cold.told(side).filter(|_| is_icmp).map(|type_code| type_code as u16);
         let [source, responder] = if turned { [1, 0] } else { [0, 1] };
         let record = FlowRecord {
             key: FlowKey { vlan: 0, class_of_service: 0, interface: 0, ..oriented },
@@ -902,7 +921,7 @@ impl Closer<'_> {
             class_of_service: cold.class_of_service[source],
             ingress_interface: cold.interface[source],
             icmp_type_code: icmp_type_code(source),
-            app,
+            app: app.or_else(|| weir_flow::app::unset(usize::from(cold.application).checked_sub(1)?)),
             ..FlowRecord::default()
         };
         if key.protocol == protocol::TCP {

@@ -268,8 +268,10 @@ pub struct Cold {
     pub vlan: [u16; 2],
     /// Class of service of the first packet of each direction.
     pub class_of_service: [u8; 2],
-    /// Whether `detail` is known.
-    pub has_detail: [bool; 2],
+    /// Whether `detail` is known, a bit for each direction.
+    pub has_detail: u8,
+    /// The protocol that was recognised last: its index among all, and one; zero if none was.
+    pub application: u8,
 }
 
 const _: () = assert!(size_of::<Hot>() == 64 && size_of::<Cold>() == 64 && size_of::<Bucket>() == 64);

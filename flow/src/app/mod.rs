@@ -22,7 +22,7 @@ macro_rules! app_protocols {
     };
 }
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::LazyLock};
 
 use crate::{Memory, Value};
 
@@ -166,6 +166,14 @@ macro_rules! declare {
 
         /// The slugs of all protocols.
         pub const SLUGS: &[&str] = &[$($name::SLUG),*];
+
+        /// Fields of the protocol with this index of [`SLUGS`], none of them set: what is known of a flow is its protocol.
+        #[must_use]
+        pub fn unset(protocol: usize) -> Option<AppRef<'static>> {
+            static UNSET: LazyLock<Vec<AppFields>> =
+                LazyLock::new(|| vec![$(AppFields::$name(Box::default())),*]);
+            UNSET.get(protocol).map(AppFields::borrow)
+        }
 
         impl AppFields {
             /// Empty fields of the protocol with this slug; `None` if there is none.

@@ -13,7 +13,10 @@ use weir_metering::{
     live::{Progress, Slot},
 };
 
-use crate::nic::{Nic, Watched};
+use crate::{
+    nic::{Nic, Watched},
+    unrecognised::Shared,
+};
 
 /// One lane's place on the board.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct Board {
     layers: Vec<&'static str>,
     lanes: Vec<LaneView>,
     changing: Mutex<Changing>,
+    /// What no parser knew, if that is asked for.
+    pub unrecognised: Option<Shared>,
 }
 
 #[derive(Debug)]
@@ -87,9 +92,15 @@ pub struct DestinationPicture {
 
 impl Board {
     /// A board for these interfaces, captured through these layers.
-    pub fn new(watched: Vec<Watched>, layers: Vec<&'static str>, lanes: Vec<LaneView>, exporter: Exporter) -> Self {
+    pub fn new(
+        watched: Vec<Watched>,
+        layers: Vec<&'static str>,
+        lanes: Vec<LaneView>,
+        exporter: Exporter,
+        unrecognised: Option<Shared>,
+    ) -> Self {
         let changing = Changing { watched, exporter: Some(exporter), earlier: None, latest: None };
-        Self { begin: Instant::now(), layers, lanes, changing: Mutex::new(changing) }
+        Self { begin: Instant::now(), layers, lanes, changing: Mutex::new(changing), unrecognised }
     }
 
     /// All counters now.

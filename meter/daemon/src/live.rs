@@ -35,6 +35,7 @@ use crate::{
     signals::{Order, Orders},
     sink::{self, Next, Sink},
     status::{self, StatusSocket},
+    unrecognised::{self, Noting},
 };
 
 /// How often counters are read, for rates and for whoever watches this process.
@@ -80,10 +81,11 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
     say::start().context("cannot write to standard error")?;
     let exporter = exporter.start()?;
     let stop = Arc::new(AtomicBool::new(false));
-    let (lanes, views) = lanes(&settings, opened, &exporter)?;
+    let unrecognised = settings.unrecognised.then(unrecognised::Shared::default);
+    let (lanes, views) = lanes(&settings, opened, &exporter, unrecognised.as_ref())?;
     let layers = lanes.layers.clone();
     let nexts = lanes.nexts.clone();
-    let board = Arc::new(Board::new(watched, layers, views, exporter));
+    let board = Arc::new(Board::new(watched, layers, views, exporter, unrecognised));
     let socket_place = socket.as_ref().and_then(StatusSocket::place).cloned();
     if let Some(socket) = socket {
         socket.serve(board.clone()).context("cannot answer questions of status")?;
@@ -109,6 +111,9 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
     }
     let written = ledger.map_or(Ok(()), |mut file| file.write_all(status::json(&outcome.picture).as_bytes()));
     let status = outcome.tell(quiet);
+    if let Some(unrecognised) = &board.unrecognised {
+        say::text(unrecognised::text(unrecognised));
+    }
     // What was metered is said whatever becomes of the file.
     written.context("cannot write the ledger")?;
     Ok(status)
@@ -168,7 +173,12 @@ struct Lanes {
     nexts: Vec<Next>,
 }
 
-fn lanes(settings: &Settings, opened: Vec<Opened>, exporter: &Exporter) -> anyhow::Result<(Lanes, Vec<LaneView>)> {
+fn lanes(
+    settings: &Settings,
+    opened: Vec<Opened>,
+    exporter: &Exporter,
+    unrecognised: Option<&unrecognised::Shared>,
+) -> anyhow::Result<(Lanes, Vec<LaneView>)> {
     let share = Share { of: settings.workers };
     let mut lanes = Lanes { lanes: Vec::new(), layers: Vec::new(), nexts: Vec::new() };
     let mut views = Vec::new();
@@ -179,7 +189,7 @@ fn lanes(settings: &Settings, opened: Vec<Opened>, exporter: &Exporter) -> anyho
         let promise = promise(backend, sources.len(), settings.live.sandbox);
         let cores = cores::choose(&name, sources.len(), &settings.live.cores, &mut taken);
         for ((worker, source), core) in sources.into_iter().enumerate().zip(cores) {
-            let sink = Sink::new(exporter.sink());
+            let sink = Sink::new(exporter.sink(), unrecognised.cloned().map(Noting::new));
             lanes.nexts.push(sink.next());
             let again = reopen(settings, &name, backend);
             let said = once_for_all(tell(name.clone(), promise, settings.live.sandbox), gone.clone());

@@ -24,6 +24,7 @@ mod sink;
 mod status;
 mod system;
 mod units;
+mod unrecognised;
 mod xdp;
 
 use std::{
@@ -42,6 +43,7 @@ use report::Report;
 use say::say;
 use signals::{Interrupted, Interruptible};
 use sink::Sink;
+use unrecognised::Noting;
 
 /// Exit status for wrong usage.
 const USAGE: u8 = 2;
@@ -96,6 +98,7 @@ fn ask_for_status(asked: &StatusOptions) -> ExitCode {
     let word = match asked {
         StatusOptions { explain: true, .. } => "explain",
         StatusOptions { json: true, .. } => "json",
+        StatusOptions { unrecognised: true, .. } => "unrecognised",
         _ => "status",
     };
     match status::ask(asked.socket.as_deref(), word) {
@@ -124,7 +127,9 @@ fn answer(text: &str) -> ExitCode {
 fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let interrupted = Interrupted::new().context("cannot wait for signals")?;
     let exporter = Exporter::start(&settings.exporter)?;
-    let mut sinks: Vec<_> = (0..settings.workers.get()).map(|_| Sink::new(exporter.sink())).collect();
+    let unrecognised = settings.unrecognised.then(unrecognised::Shared::default);
+    let noting = || unrecognised.clone().map(Noting::new);
+    let mut sinks: Vec<_> = (0..settings.workers.get()).map(|_| Sink::new(exporter.sink(), noting())).collect();
     let mut ledger = Ledger::default();
     let mut span: Option<(Timestamp, Timestamp)> = None;
     let mut files = 0;
@@ -185,6 +190,9 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     }
     if !settings.quiet && report.files > 0 && !had_enough {
         say::text(report.text());
+    }
+    if let Some(unrecognised) = &unrecognised {
+        say::text(unrecognised::text(unrecognised));
     }
     if let Some(signal) = interrupted.by() {
         say!("weir-meter: interrupted: what was read until then was metered");

@@ -103,6 +103,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
 
+    /// Say by port how much no parser knew: with the summary, and by `weir-meter status --unrecognised`
+    #[arg(long, alias = "unrecognized")]
+    pub unrecognised: bool,
+
     /// Read settings from this TOML file; flags override it
     #[arg(short = 'c', long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -150,6 +154,10 @@ pub struct StatusOptions {
     #[arg(long, conflicts_with = "explain")]
     pub json: bool,
 
+    /// By port, how much no parser knew, of one that was started with --unrecognised
+    #[arg(long, alias = "unrecognized", conflicts_with_all = ["explain", "json"])]
+    pub unrecognised: bool,
+
     /// Its socket.
     // As text: in a comment, the brackets would be a link.
     #[arg(long, value_name = "PATH", help = "Its socket [default: the only one that is called @weir-meter/…]")]
@@ -176,6 +184,7 @@ struct FileOptions {
     max_datagram: Option<usize>,
     hash_seed: Option<u64>,
     ledger: Option<PathBuf>,
+    unrecognised: Option<bool>,
     quiet: Option<bool>,
     interface: Option<Vec<String>>,
     capture: Option<String>,
@@ -249,6 +258,8 @@ pub struct Settings {
     pub workers: NonZeroUsize,
     /// Where the ledger goes as JSON.
     pub ledger: Option<PathBuf>,
+    /// Say how much no parser knew.
+    pub unrecognised: bool,
     /// No summary.
     pub quiet: bool,
     /// Live capture, if there is an interface.
@@ -353,8 +364,9 @@ impl Settings {
         // Messages are made when there is something to send.
         meter.heap_octets = Some(meter.app_octets + queues);
         let ledger = options.ledger.or(file.ledger);
+        let unrecognised = options.unrecognised || file.unrecognised.unwrap_or(false);
         let quiet = options.quiet || file.quiet.unwrap_or(false);
-        Ok(Self { read, memory, meter, exporter, workers, ledger, quiet, live, config: options.config })
+        Ok(Self { read, memory, meter, exporter, workers, ledger, unrecognised, quiet, live, config: options.config })
     }
 
     /// Keys whose values are others in `other`.
@@ -403,6 +415,7 @@ impl Settings {
         if let Some(path) = &self.ledger {
             line("ledger", toml::Value::from(path.display().to_string()).to_string());
         }
+        line("unrecognised", self.unrecognised.to_string());
         line("quiet", self.quiet.to_string());
         self.live.dump(&mut line);
         text

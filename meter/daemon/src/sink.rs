@@ -9,6 +9,8 @@ use weir_export::{ExportSink, SinkCounters};
 use weir_flow::{FlowRecord, RecordSink};
 use weir_metering::live::LiveSink;
 
+use crate::unrecognised::Noting;
+
 /// Where a lane finds its next sink.
 pub type Next = Arc<Mutex<Option<ExportSink>>>;
 
@@ -19,12 +21,14 @@ pub struct Sink {
     /// What those counted that were exchanged.
     before: SinkCounters,
     has_ended: bool,
+    /// What was not recognised, if that is asked for.
+    noting: Option<Noting>,
 }
 
 impl Sink {
     /// Of the exporter's.
-    pub fn new(current: ExportSink) -> Self {
-        Self { current, next: Next::default(), before: SinkCounters::default(), has_ended: false }
+    pub fn new(current: ExportSink, noting: Option<Noting>) -> Self {
+        Self { current, next: Next::default(), before: SinkCounters::default(), has_ended: false, noting }
     }
 
     /// Where its next one goes.
@@ -33,7 +37,8 @@ impl Sink {
     }
 
     /// The exporter's.
-    pub fn into_inner(self) -> ExportSink {
+    pub fn into_inner(mut self) -> ExportSink {
+        self.noting.iter_mut().for_each(Noting::publish);
         self.current
     }
 }
@@ -51,6 +56,9 @@ pub fn is_taken(next: &Next) -> bool {
 impl RecordSink for Sink {
     #[inline]
     fn record(&mut self, record: &FlowRecord<'_>) {
+        if let Some(noting) = &mut self.noting {
+            noting.note(record);
+        }
         self.current.record(record);
     }
 }
@@ -60,6 +68,7 @@ impl LiveSink for Sink {
 
     fn every_second(&mut self) -> SinkCounters {
         self.current.flush();
+        self.noting.iter_mut().for_each(Noting::publish);
         let next = self.next.try_lock().ok().and_then(|mut next| next.take());
         if let Some(mut next) = next {
             if self.has_ended {

@@ -30,7 +30,7 @@ use crate::{
     board::{Board, DestinationPicture, Family, InterfacePicture, NIC, Picture, SENT, WORKER},
     remedies::remedy,
     report::grouped,
-    serve, system,
+    serve, system, unrecognised,
 };
 
 /// What names of sockets usually begin with. They are in no folder: the kernel keeps them, and forgets them with whoever listens,
@@ -455,6 +455,9 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
     }
 }
 
+/// Where what was not recognised was not asked for.
+const NOT_NOTED: &str = "it was started without --unrecognised\n";
+
 fn answer(mut stream: &UnixStream, board: &Board, asker: Option<u32>) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -470,6 +473,7 @@ fn answer(mut stream: &UnixStream, board: &Board, asker: Option<u32>) -> io::Res
     let text = match asked.trim_ascii_end() {
         b"explain" => explain(&now),
         b"json" => json(&now),
+        b"unrecognised" => board.unrecognised.as_ref().map_or_else(|| NOT_NOTED.to_owned(), unrecognised::text),
         _ => page(&now, latest.as_ref(), earlier.as_ref()),
     };
     stream.write_all(text.as_bytes())

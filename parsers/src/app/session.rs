@@ -437,6 +437,13 @@ macro_rules! declare {
                 }
             }
 
+            fn application(&self) -> Option<u8> {
+                match self {
+                    Self::Undecided => None,
+                    $(Self::$name(_) => Some(Place::$name as u8 + 1),)*
+                }
+            }
+
             fn max_buffered(&self) -> usize {
                 match self {
                     Self::Undecided => MAX_PROBED,
@@ -680,6 +687,12 @@ impl Session {
     #[must_use]
     pub const fn is_recognised(&self) -> bool {
         !matches!(self.state, State::Undecided)
+    }
+
+    /// The protocol that was recognised last: one more than its index among [`weir_flow::app::SLUGS`].
+    #[must_use]
+    pub fn application(&self) -> Option<u8> {
+        self.state.application().or_else(|| self.earlier.as_ref()?.states.last()?.application())
     }
 
     /// Memory that the next sessions of this protocol will need, for whoever wants to ask for it before.
