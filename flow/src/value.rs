@@ -267,6 +267,70 @@ impl Field for Option<i8> {
     }
 }
 
+/// A number that takes no more than its octets, where an [`Option`] takes twice as many. The largest that there is means none.
+///
+/// For counters of what every packet changes, and wherever many numbers lie in one struct.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct Compact<T>(T);
+
+macro_rules! compact {
+    ($($int:ty)*) => {$(
+        impl Compact<$int> {
+            /// The largest number that it holds.
+            pub const MAX: $int = <$int>::MAX - 1;
+
+            /// Sets it; what is too large becomes the largest.
+            #[inline]
+            pub fn set(&mut self, value: $int) {
+                self.0 = value.min(Self::MAX);
+            }
+
+            /// Adds to it, from nothing on; what would be too large becomes the largest.
+            #[inline]
+            pub fn add(&mut self, value: $int) {
+                self.set(self.get().unwrap_or(0).saturating_add(value));
+            }
+
+            /// The number; `None` if it was never set.
+            #[inline]
+            #[must_use]
+            pub fn get(self) -> Option<$int> {
+                (self.0 != <$int>::MAX).then_some(self.0)
+            }
+        }
+
+        impl Default for Compact<$int> {
+            fn default() -> Self {
+                Self(<$int>::MAX)
+            }
+        }
+
+        impl fmt::Debug for Compact<$int> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.get().fmt(f)
+            }
+        }
+
+        impl Field for Compact<$int> {
+            fn clear(&mut self) {
+                *self = Self::default();
+            }
+            fn value<'a>(&'a self, _: &'a Memory) -> Option<Value<'a>> {
+                self.get().map(|v| Value::Unsigned(u64::from(v)))
+            }
+            fn assign(&mut self, value: Value<'_>, _: &mut Memory) -> bool {
+                let v = match value {
+                    Value::Unsigned(v) => <$int>::try_from(v).ok(),
+                    _ => None,
+                };
+                v.into_iter().for_each(|v| self.set(v));
+                v.is_some()
+            }
+        }
+    )*};
+}
+compact!(u32 u64);
+
 /// Text of at most `MAX` octets, as it came from the wire. Empty and absent are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Text<const MAX: usize> {
@@ -728,6 +792,23 @@ mod tests {
             assert!(!memory.is_cut());
             assert!(memory.held() < MOST + 96 * 1024, "{interval}: {}", memory.held());
         }
+    }
+
+    #[test]
+    fn a_compact_number_is_none_until_it_is_set_and_saturates() {
+        let (mut number, mut memory) = (Compact::<u32>::default(), Memory::default());
+        assert_eq!((number.get(), number.value(&memory)), (None, None));
+        number.add(0);
+        assert_eq!(number.get(), Some(0));
+        number.add(u32::MAX - 2);
+        number.add(7);
+        assert_eq!(number.get(), Some(Compact::<u32>::MAX));
+        assert!(!number.assign(Value::Unsigned(1 << 32), &mut memory));
+        assert!(number.assign(Value::Unsigned(5), &mut memory));
+        assert_eq!(number.value(&memory), Some(Value::Unsigned(5)));
+        number.clear();
+        assert_eq!(number, Compact::default());
+        assert_eq!((size_of::<Compact<u32>>(), size_of::<Compact<u64>>()), (4, 8));
     }
 
     #[test]

@@ -92,11 +92,22 @@ pub struct Payload<'a> {
     pub ts: Timestamp,
 }
 
+impl<'a> Payload<'a> {
+    /// What a parser gets of a datagram.
+    #[inline]
+    fn datagram(&self) -> Input<'a> {
+        let &Self { bytes, direction, octets, .. } = self;
+        let snapped = octets as usize > bytes.len();
+        Input { bytes, direction, transport: Transport::Datagram, hinted: false, snapped }
+    }
+}
+
 impl App {
-    /// Passes over a segment that is the next and holds nothing of interest. False if it must be looked at.
+    /// Passes over a segment that is the next and holds nothing of interest, or counts a datagram that is no more than one
+    /// among many. False if it must be looked at.
     #[inline]
     fn pass_over(&mut self, payload: &Payload<'_>) -> bool {
-        let Some((sequence, flags)) = payload.tcp else { return false };
+        let Some((sequence, flags)) = payload.tcp else { return self.session.count(payload.datagram(), payload.ts) };
         let stream = &mut self.streams[payload.direction.index()];
         let passes =
             flags & SYN == 0 && stream.is_next(sequence) && self.session.skip(payload.direction, payload.octets);
@@ -111,9 +122,7 @@ impl App {
         let Self { session, streams } = self;
         let Payload { direction, bytes, octets, ts, .. } = payload;
         let Some((sequence, flags)) = payload.tcp else {
-            let snapped = (octets as usize) > bytes.len();
-            let input = Input { bytes, direction, transport: Transport::Datagram, hinted: false, snapped };
-            session.feed(input, ts, shared.pools);
+            session.feed(payload.datagram(), ts, shared.pools);
             return true;
         };
         // SYN takes one sequence number (RFC 9293 section 3.4), and may carry data (RFC 7413).

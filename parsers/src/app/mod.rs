@@ -20,7 +20,7 @@ mod unread;
 
 use std::fmt::Debug;
 
-use weir_flow::app::Fields;
+use weir_flow::{Timestamp, app::Fields};
 
 pub use budget::{Budget, RESERVE};
 pub use session::{DEPTH, Feed, KEEP_ALIVE, MAX_DATAGRAMS, Noted, Pools, Session, is_unknown_datagram, memory_of};
@@ -162,6 +162,20 @@ pub trait Parser: Default {
         transactions: &mut Transactions<Self::Fields>,
         scratch: &mut Self::Scratch,
     ) -> Step;
+
+    /// Reads a datagram that changes nothing but numbers of the transaction that packets now belong to: for protocols in which
+    /// every packet counts, and most of them only in that way. False, and nothing is changed, if it takes [`Parser::parse`].
+    ///
+    /// Must not change texts or lists, nor what is told by [`Parser::held`]: no budget is asked.
+    #[inline(always)]
+    fn count(&mut self, _input: Input<'_>, _now: Timestamp, _current: &mut Self::Fields) -> bool {
+        false
+    }
+
+    /// Whether the flow is of this protocol beyond doubt. One that is not has no `applicationName`.
+    fn is_certain(&self) -> bool {
+        true
+    }
 
     /// Octets of one direction are missing.
     fn gap(&mut self, direction: Direction) -> AfterGap;

@@ -430,6 +430,17 @@ macro_rules! declare {
                 }
             }
 
+            #[inline]
+            fn count(&mut self, input: Input<'_>, now: Timestamp) -> bool {
+                match self {
+                    Self::Undecided => false,
+                    $(Self::$name(running) => {
+                        let Running { parser, transactions, .. } = &mut **running;
+                        transactions.current_mut().is_some_and(|current| parser.count(input, now, current))
+                    })*
+                }
+            }
+
             fn gap(&mut self, direction: Direction) -> AfterGap {
                 match self {
                     Self::Undecided => AfterGap::Resume,
@@ -440,7 +451,7 @@ macro_rules! declare {
             fn application(&self) -> Option<u8> {
                 match self {
                     Self::Undecided => None,
-                    $(Self::$name(_) => Some(Place::$name as u8 + 1),)*
+                    $(Self::$name(running) => running.parser.is_certain().then_some(Place::$name as u8 + 1),)*
                 }
             }
 
@@ -473,7 +484,6 @@ macro_rules! declare {
                     Self::Undecided => None,
                     $(Self::$name(running) if depth == 0 => {
                         // The same of all, so that nobody has to know which one it is.
-                        const { assert!(size_of::<Running<super::$slug::Parser>>() <= MOST) };
                         let start = std::ptr::from_ref(&**running).cast::<u8>();
                         Some(start..start.wrapping_add(MOST))
                     })*
@@ -642,7 +652,7 @@ impl Earlier {
 /// Depths of [`Session::memory`].
 pub const DEPTH: usize = 2;
 
-/// Most bytes of a state.
+/// Bytes of a state that are asked for: most have no more.
 const MOST: usize = 256;
 
 /// No memory.
@@ -729,6 +739,13 @@ impl Session {
             self.skip[direction.index()] -= u64::from(octets);
         }
         skips
+    }
+
+    /// Counts a datagram that changes nothing but numbers of the transaction that packets now belong to; see
+    /// [`Parser::count`]. False, and nothing is done, if it must be fed.
+    #[inline]
+    pub fn count(&mut self, input: Input<'_>, now: Timestamp) -> bool {
+        !self.done && self.state.count(input, now)
     }
 
     /// Takes the next octets of one direction, observed at `now`.

@@ -278,6 +278,18 @@ impl<F: Fields> Transactions<F> {
         Some(&mut self.entry_mut(index)?.fields)
     }
 
+    /// When the packet that is being read was observed.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.loan.as_ref().map_or(Timestamp::ZERO, |loan| loan.now)
+    }
+
+    /// When the packet that opened a transaction was observed; `None` if there is none of this index.
+    #[must_use]
+    pub fn started(&self, index: usize) -> Option<Timestamp> {
+        Some(self.entry(index)?.started)
+    }
+
     /// Says that all that was expected of a transaction has come.
     pub fn complete(&mut self, index: usize) {
         let completions = self.completions;
@@ -328,6 +340,13 @@ impl<F: Fields> Transactions<F> {
     /// Whether settling would change nothing.
     pub(super) const fn is_settled(&self) -> bool {
         !self.stirred && !self.completed
+    }
+
+    /// The transaction that packets now belong to, if it is the oldest and complete, and no other waits to be settled. Its texts
+    /// and lists must not be changed.
+    #[inline]
+    pub(super) fn current_mut(&mut self) -> Option<&mut F> {
+        (self.oldest.phase == Phase::Current && self.is_settled()).then_some(&mut self.oldest.fields)
     }
 
     /// Closes what is over now that a packet has been read, oldest completion first: `close` is called for each.
