@@ -102,7 +102,7 @@ fn sip() -> Turns {
     turns(&[
         (
             Forward,
-            "\n\nINVITE sip:b@example.org SIP/2.0\nv: SIP/2.0/TCP h;branch=1, SIP/2.0/TCP i\nf: \"A <x>\" <sip:a@example.org;p=1>;tag=1\nt: sip:b@example.org;x=y\ni: id1\nCSeq: 1  INVITE\nm: <sip:a@h,x>,<sip:z>\nUser-Agent: ua\n folded\nl: 8\n\nv=0\no=a\n",
+            "\n\nINVITE sip:b@example.org SIP/2.0\nv: SIP/2.0/TCP h;branch=1, SIP/2.0/TCP i\nf: \"A <x>\" <sip:a@example.org;p=1>;tag=1\nt: sip:b@example.org;x=y\ni: id1\nCSeq: 1  INVITE\nm: <sip:a@h,x>,<sip:z>\nUser-Agent: ua\n folded\nc: application/sdp\nAuthorization: Digest username=\"example\"\nl: 81\n\nv=0\no=a\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0 96\na=rtpmap:96 opus/48000\n",
         ),
         (
             Reverse,

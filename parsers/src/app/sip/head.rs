@@ -6,8 +6,45 @@ use crate::app::line;
 /// Octets of a message by which it is known. Together with empty lines in front, no more than what a session keeps for probes.
 const MAX_SHAPE: usize = 500;
 /// Longest method.
-const MAX_METHOD: usize = 32;
+const MAX_METHOD: usize = 64;
 const VERSION: &[u8] = b"SIP/2.0";
+
+/// Which methods are taken for one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Methods {
+    /// Those in upper case, as in all standards: for octets of which nothing else is known, and more may come.
+    Usual,
+    /// Any token (RFC 3261 section 25.1).
+    Any,
+}
+
+impl Methods {
+    fn has(self, octet: u8) -> bool {
+        let is_usual = line::is_method_octet(octet);
+        is_usual || (self == Self::Any && (octet.is_ascii_lowercase() || b".!%*+`'~".contains(&octet)))
+    }
+
+    /// Whether a request line may begin so: a method, and then nothing, a space or the end of the line.
+    fn may_begin(self, bytes: &[u8]) -> bool {
+        let len = bytes.iter().take(MAX_METHOD + 1).take_while(|&&b| self.has(b)).count();
+        (1..=MAX_METHOD).contains(&len) && matches!(bytes.get(len), None | Some(b' ' | b'\r' | b'\n'))
+    }
+
+    fn is_method(self, bytes: &[u8]) -> bool {
+        !bytes.is_empty() && bytes.len() <= MAX_METHOD && bytes.iter().all(|&b| self.has(b))
+    }
+}
+
+/// Whether octets begin as a version does, as far as they reach. Its case does not matter (RFC 3261 section 7.1).
+fn may_begin_with_version(bytes: &[u8]) -> bool {
+    bytes.iter().zip(VERSION).all(|(b, v)| b.eq_ignore_ascii_case(v))
+}
+
+/// What follows a version.
+fn after_version(line: &[u8]) -> Option<&[u8]> {
+    let (version, rest) = line.split_at_checked(VERSION.len())?;
+    version.eq_ignore_ascii_case(VERSION).then_some(rest)
+}
 
 /// Whether octets are a message, by its first line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,13 +58,12 @@ pub(super) enum Shape {
 /// Tells a message by its beginning. `is_all`: more will not come.
 ///
 /// The answer for a beginning holds for all that begins like it, so that it does not depend on how a stream is cut.
-pub(super) fn shape(bytes: &[u8], is_all: bool) -> Shape {
+pub(super) fn shape(bytes: &[u8], is_all: bool, methods: Methods) -> Shape {
     let bytes = bytes.get(..MAX_SHAPE).unwrap_or(bytes);
     if bytes.is_empty() && !is_all {
         return Shape::More;
     }
-    let may_be_response = bytes.iter().zip(VERSION).all(|(b, v)| b == v);
-    if !may_be_response && !line::may_begin_with_method(bytes, MAX_METHOD) {
+    if !may_begin_with_version(bytes) && !methods.may_begin(bytes) {
         return Shape::None;
     }
     let is_all = is_all || bytes.len() == MAX_SHAPE;
@@ -37,13 +73,13 @@ pub(super) fn shape(bytes: &[u8], is_all: bool) -> Shape {
     }
     let line = line::first(bytes).map(|(line, _)| line);
     let beginning = line.unwrap_or(bytes);
-    let may_be_response = beginning.iter().zip(VERSION).all(|(b, v)| b == v);
+    let may_be_response = may_begin_with_version(beginning);
     let method = beginning.split(|&b| b == b' ').next().unwrap_or_default();
     let uri = beginning.get(method.len() + 1..).unwrap_or_default();
-    let may_be_request = is_method(method) && !line::has_control(uri);
+    let may_be_request = methods.is_method(method) && !line::has_control(uri);
     match (line, is_all) {
         _ if !may_be_request && !may_be_response => Shape::None,
-        (Some(line), _) if Start::parse(line).is_some() => Shape::Message,
+        (Some(line), _) if Start::parse(line, methods).is_some() => Shape::Message,
         (Some(_), _) => Shape::None,
         (None, false) => Shape::More,
         // A Request-URI that is longer than what is looked at.
@@ -54,11 +90,6 @@ pub(super) fn shape(bytes: &[u8], is_all: bool) -> Shape {
     }
 }
 
-/// Whether these octets can be a method: RFC 3261 allows more, but nobody uses it.
-fn is_method(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.len() <= MAX_METHOD && bytes.iter().all(|&b| line::is_method_octet(b))
-}
-
 /// What the first line says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Start<'a> {
@@ -67,20 +98,21 @@ pub(super) enum Start<'a> {
 }
 
 impl<'a> Start<'a> {
-    fn parse(line: &'a [u8]) -> Option<Self> {
+    fn parse(line: &'a [u8], methods: Methods) -> Option<Self> {
         let line = line.trim_ascii_end();
-        if let Some(rest) = line.strip_prefix(VERSION).and_then(|l| l.strip_prefix(b" ")) {
+        if let Some(rest) = after_version(line).and_then(|rest| rest.strip_prefix(b" ")) {
             let [a @ b'1'..=b'6', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] = rest.trim_ascii_start() else {
                 return None;
             };
             let status = [a, b, c].into_iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
             return matches!(rest.first(), None | Some(b' ')).then_some(Self::Response { status });
         }
-        let rest = line.strip_suffix(VERSION)?.strip_suffix(b" ")?;
+        let (rest, version) = line.split_at_checked(line.len().checked_sub(VERSION.len())?)?;
+        let rest = rest.strip_suffix(b" ").filter(|_| version.eq_ignore_ascii_case(VERSION))?;
         let space = rest.iter().position(|&b| b == b' ')?;
         let (method, uri) = rest.split_at_checked(space)?;
         let uri = uri.trim_ascii();
-        (is_method(method) && !uri.is_empty()).then_some(Self::Request { method, uri })
+        (methods.is_method(method) && !uri.is_empty()).then_some(Self::Request { method, uri })
     }
 }
 
@@ -96,8 +128,13 @@ pub(super) struct Head<'a> {
     pub(super) contact: &'a [u8],
     pub(super) user_agent: &'a [u8],
     pub(super) server: &'a [u8],
-    /// Content-Length; 0 if there is none that is a number.
-    pub(super) content_length: u64,
+    pub(super) authorization: &'a [u8],
+    pub(super) proxy_authorization: &'a [u8],
+    pub(super) content_type: &'a [u8],
+    /// Content-Length; `None` if there is none that is a number.
+    pub(super) content_length: Option<u64>,
+    /// Octets behind the empty line.
+    pub(super) behind: &'a [u8],
 }
 
 impl<'a> Head<'a> {
@@ -106,7 +143,7 @@ impl<'a> Head<'a> {
         // A datagram may end within its first line.
         let (line, len) = line::first(bytes).unwrap_or((bytes, bytes.len()));
         let mut head = Self {
-            start: Start::parse(line)?,
+            start: Start::parse(line, Methods::Any)?,
             from: b"",
             to: b"",
             call_id: b"",
@@ -115,9 +152,15 @@ impl<'a> Head<'a> {
             contact: b"",
             user_agent: b"",
             server: b"",
-            content_length: 0,
+            authorization: b"",
+            proxy_authorization: b"",
+            content_type: b"",
+            content_length: None,
+            behind: b"",
         };
-        line::Lines::new(bytes.get(len..)?, true).for_each(|line| head.note(line));
+        let mut lines = line::Lines::new(bytes.get(len..)?, true);
+        lines.by_ref().for_each(|line| head.note(line));
+        head.behind = lines.rest();
         Some(head)
     }
 
@@ -132,13 +175,21 @@ impl<'a> Head<'a> {
             Some(b's') => (&mut self.server, line::value(line, b"server")),
             Some(b'u') => (&mut self.user_agent, line::value(line, b"user-agent")),
             Some(b'l') => return self.length(line::value(line, b"l")),
+            Some(b'a') => (&mut self.authorization, line::value(line, b"authorization")),
+            Some(b'p') => (&mut self.proxy_authorization, line::value(line, b"proxy-authorization")),
             Some(b'c') => {
                 let (cseq, call_id) = (line::value(line, b"cseq"), line::value(line, b"call-id"));
                 match (cseq, call_id, line::value(line, b"content-length")) {
                     (Some(_), ..) => (&mut self.cseq, cseq),
                     (_, Some(_), _) => (&mut self.call_id, call_id),
                     (.., length @ Some(_)) => return self.length(length),
-                    _ => (&mut self.contact, line::value(line, b"contact")),
+                    _ => match line::value(line, b"contact") {
+                        contact @ Some(_) => (&mut self.contact, contact),
+                        None => {
+                            let kind = line::value(line, b"content-type").or_else(|| line::value(line, b"c"));
+                            (&mut self.content_type, kind)
+                        }
+                    },
                 }
             }
             _ => return,
@@ -150,7 +201,7 @@ impl<'a> Head<'a> {
 
     fn length(&mut self, value: Option<&[u8]>) {
         if let Some(value) = value {
-            self.content_length = str::from_utf8(value).ok().and_then(|v| v.parse().ok()).unwrap_or(0);
+            self.content_length = str::from_utf8(value).ok().and_then(|v| v.parse().ok());
         }
     }
 }
@@ -194,4 +245,76 @@ pub(super) fn first_value(value: &[u8]) -> &[u8] {
         b == b',' && !in_brackets
     });
     value.get(..comma.map_or(value.len(), |(at, _)| at)).unwrap_or_default().trim_ascii_end()
+}
+
+/// The user name of credentials (RFC 7616 section 3.4), as it stands between the quotation marks; empty if there is none.
+pub(super) fn user(credentials: &[u8]) -> &[u8] {
+    const NAME: &[u8] = b"username";
+    // The scheme ends with a space.
+    let scheme = credentials.iter().position(u8::is_ascii_whitespace).unwrap_or(credentials.len());
+    let mut rest = credentials.get(scheme..).unwrap_or_default();
+    while !rest.is_empty() {
+        let comma = unquoted(rest).find(|&(_, b)| b == b',').map_or(rest.len(), |(at, _)| at);
+        let (parameter, others) = rest.split_at_checked(comma).unwrap_or_default();
+        rest = others.get(1..).unwrap_or_default();
+        let parameter = parameter.trim_ascii();
+        let Some((name, value)) = parameter.split_at_checked(NAME.len()) else { continue };
+        if name.eq_ignore_ascii_case(NAME)
+            && let Some(value) = value.trim_ascii_start().strip_prefix(b"=")
+        {
+            let value = value.trim_ascii_start();
+            // No further than the value goes, whatever is not closed: a digest may follow.
+            let (value, end) = match value.strip_prefix(b"\"") {
+                Some(quoted) => (quoted, end_of_quoted(quoted)),
+                None => (value, Some(value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len()))),
+            };
+            return end.and_then(|end| value.get(..end)).unwrap_or_default();
+        }
+    }
+    b""
+}
+
+/// Where a quoted string ends that began before these octets.
+fn end_of_quoted(value: &[u8]) -> Option<usize> {
+    let mut is_escaped = false;
+    value.iter().position(|&b| {
+        let ends = b == b'"' && !is_escaped;
+        is_escaped = b == b'\\' && !is_escaped;
+        ends
+    })
+}
+
+/// Whether a From or To has a tag: a request without one in To begins a dialogue (RFC 3261 section 12.1).
+pub(super) fn has_tag(value: &[u8]) -> bool {
+    let mut in_brackets = false;
+    let mut parameters = unquoted(value).filter(|&(_, b)| {
+        match b {
+            b'<' => in_brackets = true,
+            b'>' => in_brackets = false,
+            _ => {}
+        }
+        b == b';' && !in_brackets
+    });
+    parameters.any(|(at, _)| {
+        let name = value.get(at + 1..).unwrap_or_default().trim_ascii_start();
+        name.get(..3).is_some_and(|name| name.eq_ignore_ascii_case(b"tag"))
+            && name.get(3..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"="))
+    })
+}
+
+/// The number that ipfixprobe gives to a method.
+pub(super) fn message_type(method: &[u8]) -> Option<u16> {
+    Some(match method {
+        b"INVITE" => 1,
+        b"ACK" => 2,
+        b"CANCEL" => 3,
+        b"BYE" => 4,
+        b"REGISTER" => 5,
+        b"OPTIONS" => 6,
+        b"PUBLISH" => 7,
+        b"NOTIFY" => 8,
+        b"INFO" => 9,
+        b"SUBSCRIBE" => 10,
+        _ => return None,
+    })
 }

@@ -3,7 +3,7 @@ use weir_flow::app::{Fields, Sip};
 
 use super::{
     MAX_HEAD, Parser, Scratch, first_value,
-    head::{Shape, shape},
+    head::{Methods, Shape, has_tag, shape, user},
     is_keep_alive, uri,
 };
 use crate::app::{
@@ -65,10 +65,12 @@ fn content_decides() {
 fn a_request_and_its_responses() {
     let found = datagrams(&[INVITE, INVITE, TRYING, "\n\n", OK]);
     let [sip] = found.as_slice() else { panic!("{found:?}") };
-    assert_eq!(sip.method.as_bytes(), b"INVITE");
+    assert_eq!(sip.method.as_bytes(&sip.memory), b"INVITE");
+    assert_eq!(sip.message_type, Some(1));
     assert_eq!(sip.request_uri.as_bytes(&sip.memory), b"sip:b@example.org;p=1");
     assert_eq!(sip.status_code.iter(&sip.memory).collect::<Vec<_>>(), [100, 200]);
-    assert_eq!(sip.from.as_bytes(&sip.memory), b"\"A, <x>\" <sip:a@example.org;p=1>;tag=1");
+    let from: Vec<_> = sip.from.iter(&sip.memory).collect();
+    assert_eq!(from, [&b"\"A, <x>\" <sip:a@example.org;p=1>;tag=1"[..], b"<sip:a@example.org>;tag=1"]);
     assert_eq!(sip.from_uri.as_bytes(&sip.memory), b"sip:a@example.org;p=1");
     let to: Vec<_> = sip.to.iter(&sip.memory).collect();
     assert_eq!(to, [&b"<sip:b@example.org>"[..], b"<sip:b@example.org>;tag=2"]);
@@ -86,7 +88,7 @@ fn another_cseq_is_another_transaction() {
     let ack = INVITE.replace("INVITE", "ACK");
     let bye = INVITE.replace("1   INVITE", "2 BYE").replace("INVITE", "BYE");
     let found = datagrams(&[INVITE, OK, &ack, &bye]);
-    let methods: Vec<_> = found.iter().map(|s| s.method.as_bytes()).collect();
+    let methods: Vec<_> = found.iter().map(|s| s.method.as_bytes(&s.memory)).collect();
     assert_eq!(methods, [&b"INVITE"[..], b"ACK", b"BYE"]);
 }
 
@@ -114,7 +116,7 @@ fn cut_and_junk_datagrams() {
     );
     let found = finish(transactions);
     assert_eq!(found[0].call_id.as_bytes(&found[0].memory), b"id");
-    assert!(found[0].from.is_empty());
+    assert_eq!(found[0].from.iter(&found[0].memory).count(), 0);
 }
 
 #[test]
@@ -180,10 +182,10 @@ fn the_shape_of_a_beginning_does_not_change() {
         b"SIP/2.0 200 OK\r\n",
         b"SIP to me\r\n",
     ];
-    for message in messages {
+    for (message, methods) in messages.into_iter().flat_map(|m| [(m, Methods::Usual), (m, Methods::Any)]) {
         let mut told = Shape::More;
         for end in 1..=message.len() {
-            let now = shape(&message[..end], false);
+            let now = shape(&message[..end], false, methods);
             assert!(told == Shape::More || told == now, "{} at {end}", message.escape_ascii());
             told = now;
         }
@@ -202,4 +204,201 @@ fn a_to_that_is_too_long_is_told_and_kept_once() {
     others.to_uri = weir_flow::Text::default();
     assert!(others.is_cut());
     assert!(!datagrams(&[INVITE, TRYING])[0].is_cut());
+}
+
+const SESSION: &str = "v=0\no=- 1 1 IN IP4 192.0.2.9\ns=-\nc=IN IP4 192.0.2.10/127\nt=0 0\nm=audio 49170/2 RTP/AVP 0 18 97 101\n\
+    a=rtpmap:97 opus/48000/2\na=rtpmap:101 telephone-event/8000\na=fmtp:97 x\nm=video 0 RTP/AVP 31\nm=video 49180 UDP/TLS/RTP/SAVPF 96\n\
+    c=IN IP6 2001:db8::7\na=rtpmap:96 VP8/90000\na=rtpmap:\na=rtpmap:1\nm=image 49190 udptl t38\nm=audio\nc=IN IP4 media.example\n";
+
+fn with_body(kind: &str, body: &str) -> String {
+    let head = INVITE.split("Content-Length").next().unwrap();
+    format!("{head}c: {kind}\nContent-Length: {}\n\n{body}", crlf(body).len())
+}
+
+fn assert_session(sip: &Sip) {
+    let codecs: Vec<_> = sip.codec.iter(&sip.memory).collect();
+    assert_eq!(codecs, [&b"PCMU"[..], b"G729", b"opus", b"telephone-event", b"VP8"]);
+    assert_eq!(sip.media_ipv4.iter(&sip.memory).collect::<Vec<_>>(), [[192, 0, 2, 10]]);
+    let ipv6: std::net::Ipv6Addr = "2001:db8::7".parse().unwrap();
+    assert_eq!(sip.media_ipv6.iter(&sip.memory).collect::<Vec<_>>(), [ipv6.octets()]);
+    assert_eq!(sip.audio_port.iter(&sip.memory).collect::<Vec<_>>(), [49170]);
+    assert_eq!(sip.video_port.iter(&sip.memory).collect::<Vec<_>>(), [49180]);
+    assert_eq!(sip.media_port.iter(&sip.memory).collect::<Vec<_>>(), [49190]);
+}
+
+#[test]
+fn sessions_are_read() {
+    assert_session(&datagrams(&[&with_body("application/sdp", SESSION)])[0]);
+    let parts = format!(
+        "--b\nContent-Type: text/plain\n\nm=audio 1 RTP/AVP 3\n--b\nContent-Type: application/SDP\n\n{SESSION}--b\nm=audio 2 RTP/AVP 3\n"
+    );
+    assert_session(&datagrams(&[&with_body("multipart/mixed;boundary=b", &parts)])[0]);
+    // Offer and answer, of which the second says one thing more, and is on hold.
+    let answer =
+        OK.replace("l: 0\n\n", "Content-Type: application/sdp\n\nc=IN IP4 0.0.0.0\nm=audio 5004 RTP/AVP 8 0\n");
+    let found = datagrams(&[&with_body("application/sdp", SESSION), &answer]);
+    assert_eq!(found[0].audio_port.iter(&found[0].memory).collect::<Vec<_>>(), [49170, 5004]);
+    assert_eq!(found[0].codec.iter(&found[0].memory).last(), Some(&b"PCMA"[..]));
+    // Other bodies are none, nor is what is behind the body.
+    assert_eq!(datagrams(&[&with_body("text/plain", SESSION)])[0].audio_port.iter(&Default::default()).count(), 0);
+    let short = with_body("application/sdp", SESSION).replace("Content-Length: ", "Content-Length: 1\nX: ");
+    assert_eq!(datagrams(&[&short])[0].audio_port.iter(&Default::default()).count(), 0);
+}
+
+#[test]
+fn a_body_that_comes_in_pieces_is_read_by_lines() {
+    let message = crlf(&with_body("application/sdp", SESSION));
+    let (mut parser, mut transactions) = (Parser::default(), Transactions::new(8));
+    let (mut at, mut end) = (0, 0);
+    while at < message.len() {
+        let step =
+            parser.parse(input(&message[at..end], Transport::Stream), &mut transactions, &mut Scratch::default());
+        match step {
+            Step::More => end += 1,
+            Step::Consumed(read) => at += read,
+            other => panic!("{other:?}"),
+        }
+        end = end.max(at + 1).min(message.len());
+    }
+    assert_session(&finish(transactions)[0]);
+}
+
+#[test]
+fn a_body_that_is_too_long_is_passed_over() {
+    let (mut parser, mut transactions) = (Parser::default(), Transactions::new(8));
+    let message = crlf(&with_body("application/sdp", SESSION).replace("Content-Length: ", "Content-Length: 99"));
+    let head = message.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    let step = parser.parse(input(&message, Transport::Stream), &mut transactions, &mut Scratch::default());
+    let Step::Skip(skipped) = step else { panic!("{step:?}") };
+    assert!(skipped > 90_000 + head as u64 - 2000);
+}
+
+#[test]
+fn user_names_of_credentials() {
+    for (credentials, expected) in [
+        (r#"Digest username="bob", realm="r", response="secret""#, "bob"),
+        (r#"Digest realm="a, username=\"x\"",username="o\"b",nonce="n""#, r#"o\"b"#),
+        ("Digest realm=r, UserName = bob ,uri=x", "bob"),
+        (r#"Digest usernames="a", response="username=b""#, ""),
+        ("Basic dXNlcm5hbWU6cHc=", ""),
+        ("username=x", ""),
+        (r#"Digest username="unclosed, response="x""#, "unclosed, response="),
+        (r#"Digest username="unclosed, response=x"#, ""),
+        ("Digest username=bob response=x", "bob"),
+        ("", ""),
+    ] {
+        let found = user(credentials.as_bytes());
+        assert_eq!(found.escape_ascii().to_string(), expected.as_bytes().escape_ascii().to_string(), "{credentials}");
+    }
+    let register = "REGISTER sip:x SIP/2.0\nProxy-Authorization: Digest username=\"p\"\nAuthorization: Digest\n username=\"a\",\n response=\"secret\"\n\n";
+    let found = datagrams(&[register]);
+    assert_eq!(found[0].auth_user.as_bytes(&found[0].memory), b"a");
+    assert!(!found[0].memory.as_bytes().windows(6).any(|w| w == b"secret"));
+}
+
+#[test]
+fn tags_of_addresses() {
+    for (value, expected) in [
+        ("<sip:a@h>;tag=1", true),
+        ("sip:a@h ; x=y; TAG = 1", true),
+        ("<sip:a@h;tag=1>", false),
+        ("\";tag=1\" <sip:a@h>", false),
+        ("<sip:a@h>;tagged=1", false),
+        ("", false),
+    ] {
+        assert_eq!(has_tag(value.as_bytes()), expected, "{value}");
+    }
+}
+
+/// The transactions of messages at these times in microseconds, each closed when the next one stirs.
+fn timed(messages: &[(u64, &str)]) -> Vec<Sip> {
+    use weir_flow::{Timestamp, app::AppRef};
+    let (mut session, mut pools, mut found) =
+        (crate::app::Session::default(), crate::app::Pools::default(), Vec::new());
+    let mut close = |fields: AppRef<'_>, _| {
+        if let AppRef::Sip(sip) = fields {
+            found.push(sip.clone());
+        }
+    };
+    for &(micros, message) in messages {
+        let message = crlf(message);
+        session.feed(input(&message, Transport::Datagram), Timestamp::from_micros(micros), &mut pools);
+        session.settle(&mut pools, &mut close);
+    }
+    session.finish(&mut pools, &mut close);
+    found
+}
+
+#[test]
+fn a_call_has_its_times_in_the_records_of_invite_and_bye() {
+    let ringing = TRYING.replace("100 Trying", "180 Ringing");
+    let ack = INVITE.replace("INVITE", "ACK");
+    let again =
+        INVITE.replace("1   INVITE", "2 INVITE").replace("To: <sip:b@example.org>", "To: <sip:b@example.org>;tag=2");
+    let refused = OK.replace("200 OK", "488 No").replace("1 INVITE", "2 INVITE");
+    let bye = INVITE.replace("1   INVITE", "3 BYE").replace("INVITE", "BYE");
+    let bye_ok = OK.replace("1 INVITE", "3 BYE");
+    let found = timed(&[
+        (1_000_000, INVITE),
+        (1_000_700, TRYING),
+        (1_500_000, &ringing),
+        (1_600_000, &ringing),
+        (4_000_000, OK),
+        (4_100_000, OK),
+        (4_200_000, &ack),
+        (5_000_000, &again),
+        (5_100_000, &refused),
+        (9_000_000, &bye),
+        (9_000_050, &bye_ok),
+    ]);
+    let times: Vec<_> = found
+        .iter()
+        .map(|s| {
+            let method = String::from_utf8_lossy(s.method.as_bytes(&s.memory)).into_owned();
+            let times = [s.time_to_ring, s.time_to_answer, s.time_to_end, s.call_duration].map(|time| time.get());
+            (method, s.message_type, s.response_time.get(), times)
+        })
+        .collect();
+    let expected = [
+        ("INVITE".to_owned(), Some(1), Some(700), [Some(500_000), Some(3_000_000), None, None]),
+        ("ACK".to_owned(), Some(2), None, [None; 4]),
+        ("INVITE".to_owned(), Some(1), Some(100_000), [None; 4]),
+        ("BYE".to_owned(), Some(4), Some(50), [None, None, Some(8_000_000), Some(5_000_000)]),
+    ];
+    assert_eq!(times, expected);
+}
+
+#[test]
+fn a_call_that_asks_for_credentials_begins_with_the_first_request() {
+    let challenge = OK.replace("200 OK", "407 Proxy Authentication Required");
+    let with_credentials = INVITE.replace("1   INVITE", "2 INVITE");
+    let ok = OK.replace("1 INVITE", "2 INVITE");
+    let bye = INVITE.replace("1   INVITE", "3 BYE").replace("INVITE", "BYE");
+    let found = timed(&[(0, INVITE), (10, &challenge), (1000, &with_credentials), (3000, &ok), (7000, &bye)]);
+    assert_eq!(found[1].time_to_answer.get(), Some(2000));
+    assert_eq!((found[2].time_to_end.get(), found[2].call_duration.get()), (Some(7000), Some(4000)));
+    // A call that failed is over: another BYE of that Call-ID ends nothing.
+    let failed = OK.replace("200 OK", "486 Busy Here");
+    let found = timed(&[(0, INVITE), (10, &failed), (7000, &bye)]);
+    assert_eq!((found[0].time_to_answer.get(), found[1].time_to_end.get()), (None, None));
+    // Without its request, a response tells no time.
+    let found = timed(&[(0, OK), (10, &bye)]);
+    assert_eq!(
+        (found[0].message_type, found[0].response_time.get(), found[0].time_to_answer.get()),
+        (Some(99), None, None)
+    );
+    assert_eq!(found[1].time_to_end.get(), None);
+}
+
+#[test]
+fn methods_and_versions_in_any_writing() {
+    // RFC 4475 section 3.1.1.2.
+    let message = "!interesting-Method0123456789_*+`.%indeed'~ sip:a@example.com SIP/2.0\nCall-ID: 1\nCSeq: 1 x\n\n";
+    let found = datagrams(&[message, "options sip:a@example.com sip/2.0\nCall-ID: 2\n\n"]);
+    assert_eq!(found[0].method.as_bytes(&found[0].memory), b"!interesting-Method0123456789_*+`.%indeed'~");
+    assert_eq!((found[0].message_type, found[1].method.as_bytes(&found[1].memory)), (None, &b"options"[..]));
+    let stream = Parser::probe(input(b"options sip:a@example.com SIP/2.0\r\n", Transport::Stream));
+    assert_eq!(stream, Probe::No);
+    let datagram = Parser::probe(input(b"options sip:a@example.com HTTP/1.1\r\n", Transport::Datagram));
+    assert_eq!(datagram, Probe::No);
 }
