@@ -18,6 +18,7 @@ macro_rules! app_protocols {
             Rtp rtp,
             Sip sip,
             Smtp smtp,
+            Stun stun,
             Tls tls,
         }
     };
