@@ -291,6 +291,54 @@ def calls_ipv6(lab, path):
     calls(lab, path, "u1", True)
 
 
+# ---------------------------------------------------------------- media
+
+# A telephone without a sound card: a tone for a microphone, nothing for a loudspeaker.
+TELEPHONE = """sip_listen {address}:5060
+module_path /usr/lib/baresip/modules
+module opus.so
+module ausine.so
+module aubridge.so
+module stun.so
+module turn.so
+module ice.so
+module_app account.so
+module_app menu.so
+audio_source ausine,440
+audio_player aubridge,nothing
+audio_alert aubridge,nothing
+ausrc_srate 48000
+auplay_srate 48000
+ausrc_channels 2
+auplay_channels 2
+rtp_timeout 0
+rtp_ports 20000-20010
+net_interface eth0
+"""
+
+
+def telephone(lab, host, name, address, account):
+    lab.file(f"{name}/config", TELEPHONE.format(address=address))
+    lab.file(f"{name}/accounts", f"{name.capitalize()} <sip:{name}@{address}>;regint=0;answermode=auto;audio_codecs=opus/48000/2{account}\n")
+    lab.file(f"{name}/contacts", "")
+
+
+@target("rtp/call.pcap", "a call by ICE: STUN to a server and between the two, SIP over UDP with SDP, 14 seconds of Opus both ways, "
+        "RTCP on a port of its own", ["baresip", "turnserver"])
+def media_call(lab, path):
+    lab.host("alice", "192.0.2.31/24")
+    lab.host("bob", "198.51.100.31/24")
+    lab.host("stun", "198.51.100.34/24")
+    lab.start("stun", "turnserver", "-n", "--stun-only", "--no-cli", "--no-tls", "--no-dtls", "-L", "198.51.100.34", "--log-file", "stdout", "--pidfile", "/run/lab/pid",
+              "--db", "/run/lab/db", udp=[3478])
+    how = ";medianat=ice;stunserver=stun:198.51.100.34"
+    telephone(lab, "alice", "alice", "192.0.2.31", how)
+    telephone(lab, "bob", "bob", "198.51.100.31", how)
+    with lab.capture(path):
+        lab.start("bob", "baresip", "-4", "-f", "/run/lab/bob", "-v", udp=[5060])
+        lab.run("alice", "baresip", "-4", "-f", "/run/lab/alice", "-v", "-e", "/dial sip:bob@198.51.100.31", "-t", "14", ok=None)
+
+
 # ---------------------------------------------------------------- web
 
 SITES = [f"{w}.example.{tld}" for tld in ("com", "net", "org") for w in WEB] + ["example.com"]
