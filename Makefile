@@ -40,6 +40,7 @@ check: ## formatting, lints and documentation
 
 ci: check test ## what runs on every push
 	"$$(packaging/target-dir)/debug/weir-bench" meter --smoke
+	"$$(packaging/target-dir)/debug/weir-bench" parsers --runs 1 pcaps/*/*.pcap
 	"$$(packaging/target-dir)/debug/weir-bench" compare --quick
 
 clean-data: ## remove the store that `make run` leaves behind

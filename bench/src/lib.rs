@@ -9,6 +9,7 @@ pub mod encode;
 pub mod ipfix;
 pub mod machine;
 pub mod meter;
+pub mod parsers;
 pub mod plan;
 pub mod receive;
 pub mod report;

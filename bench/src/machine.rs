@@ -3,6 +3,8 @@
 
 use std::{fs, thread, time::Duration};
 
+use serde_json::{Value, json};
+
 /// What figures depend on beside the program.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -34,6 +36,23 @@ impl Machine {
             load: if load.len() == 3 { load.join(" ") } else { unknown() },
             is_debug: cfg!(debug_assertions),
         }
+    }
+}
+
+impl Machine {
+    /// A line that says where figures come from.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Self { cpu, cores, kernel, load, is_debug } = self;
+        let profile = if *is_debug { "debug build: THE FIGURES MEAN NOTHING, use --release" } else { "release build" };
+        format!("machine: {cpu}, {cores} cores; Linux {kernel}; load {load}; {profile}")
+    }
+
+    /// The same for programs.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let Self { cpu, cores, kernel, load, is_debug } = self;
+        json!({ "cpu": cpu, "cores": cores, "kernel": kernel, "load": load, "debug_build": is_debug })
     }
 }
 

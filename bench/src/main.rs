@@ -19,6 +19,7 @@ use weir_bench::{
         self, Subject,
         report::{Report, Summary},
     },
+    parsers,
     plan::{self, Planned, Size},
     receive, report as compared,
     send::{self, Frames},
@@ -46,6 +47,8 @@ struct Options {
 enum Command {
     /// The metering process: one worker, beside the floor.
     Meter(MeterOptions),
+    /// Each application parser, on the flows of captures that it recognises: nanoseconds for each packet and transaction.
+    Parsers(ParsersOptions),
     /// The exporting process: records to an IPFIX file.
     Encode(EncodeOptions),
     /// Writes a capture file from a seed, and the truth about it beside it.
@@ -75,6 +78,19 @@ enum Command {
         /// A capture file.
         trace: PathBuf,
     },
+}
+
+#[derive(Debug, Parser)]
+struct ParsersOptions {
+    /// Capture files.
+    #[arg(required = true, value_name = "FILE")]
+    captures: Vec<String>,
+    /// Measurements of each parser, of which medians are given.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// Print one JSON object in place of the table.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Parser)]
@@ -303,6 +319,7 @@ struct ReceiveOptions {
 fn main() -> ExitCode {
     let done = match Options::parse().command {
         Command::Meter(options) => bench_meter(&options),
+        Command::Parsers(options) => bench_parsers(&options),
         Command::Encode(options) => bench_encode(&options),
         Command::Trace(options) => write_trace(&options),
         Command::Compare(options) => compare_all(options),
@@ -319,6 +336,18 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+fn bench_parsers(options: &ParsersOptions) -> Result<()> {
+    let machine = Machine::here();
+    let costs = parsers::measure(&options.captures, options.runs)?;
+    ensure!(!costs.is_empty(), "no parser recognises anything there");
+    if options.json {
+        println!("{:#}", parsers::to_json(&machine, &costs));
+    } else {
+        print!("{}", parsers::table(&machine, &costs));
+    }
+    Ok(())
 }
 
 fn bench_encode(options: &EncodeOptions) -> Result<()> {

@@ -98,20 +98,12 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// The line that says where figures come from.
-    #[must_use]
-    pub fn machine_line(&self) -> String {
-        let Machine { cpu, cores, kernel, load, is_debug } = self.machine;
-        let profile = if *is_debug { "debug build: THE FIGURES MEAN NOTHING, use --release" } else { "release build" };
-        format!("machine: {cpu}, {cores} cores; Linux {kernel}; load {load}; {profile}")
-    }
-
     /// A table to read.
     #[must_use]
     pub fn table(&self) -> String {
         let Self { spec, trace, runs, .. } = self;
         let order = format!("{:?}", spec.order).to_lowercase();
-        let mut out = format!("{}\n", self.machine_line());
+        let mut out = format!("{}\n", self.machine.line());
         // Writing into a string does not fail.
         let _ = writeln!(
             out,
@@ -174,13 +166,7 @@ impl Report<'_> {
             })
         });
         json!({
-            "machine": {
-                "cpu": machine.cpu,
-                "cores": machine.cores,
-                "kernel": machine.kernel,
-                "load": machine.load,
-                "debug_build": machine.is_debug,
-            },
+            "machine": machine.json(),
             "trace": {
                 "flows": trace.flows(),
                 "packets": trace.packets(),

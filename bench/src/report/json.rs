@@ -15,12 +15,7 @@ impl Report {
     pub fn json(&self) -> Value {
         let machine = &self.machine;
         json!({
-            "machine": {
-                "cpu": machine.cpu,
-                "cores": machine.cores,
-                "kernel": machine.kernel,
-                "load": machine.load,
-            },
+            "machine": machine.json(),
             "is_quick": self.is_quick,
             "rounds": self.settings.rounds,
             "patience_seconds": self.settings.patience.as_secs(),

@@ -196,12 +196,7 @@ impl Report {
     pub fn json(&self) -> Value {
         let (machine, settings) = (&self.machine, &self.settings);
         json!({
-            "machine": {
-                "cpu": machine.cpu,
-                "cores": machine.cores,
-                "kernel": machine.kernel,
-                "load": machine.load,
-            },
+            "machine": machine.json(),
             "trial_seconds": settings.time.as_secs(),
             "resolution": settings.resolution,
             "rounds": settings.rounds,
