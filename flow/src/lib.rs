@@ -20,4 +20,7 @@ pub use key::{FlowKey, IpVersion, protocol};
 pub use packet::{BATCH, LinkType, Merged, Packet, PacketSource, SharedOctets, SourceError, SourceState};
 pub use record::{Counters, EndReason, ExtraElement, FlowRecord, Origin, RecordSink, tcp_flags};
 pub use time::Timestamp;
-pub use value::{Compact, Field, Item, List, Memory, ShortOctets, ShortText, Text, TextList, Value, Values, allocated};
+pub use value::{
+    Compact, Field, Item, List, Memory, OnceList, OnceOctets, OnceText, ShortOctets, ShortText, Text, TextList, Value,
+    Values, allocated,
+};

@@ -562,24 +562,29 @@ pub trait Item: Copy + PartialEq {
     fn from_value(value: Value<'_>) -> Option<Self>;
 }
 
-impl Item for u16 {
-    type Octets = [u8; 2];
-    fn to_octets(self) -> [u8; 2] {
-        self.to_ne_bytes()
-    }
-    fn from_octets(octets: [u8; 2]) -> Self {
-        Self::from_ne_bytes(octets)
-    }
-    fn to_value(self) -> Value<'static> {
-        Value::Unsigned(self.into())
-    }
-    fn from_value(value: Value<'_>) -> Option<Self> {
-        match value {
-            Value::Unsigned(v) => Self::try_from(v).ok(),
-            _ => None,
+macro_rules! number_item {
+    ($($int:ty)*) => {$(
+        impl Item for $int {
+            type Octets = [u8; size_of::<$int>()];
+            fn to_octets(self) -> Self::Octets {
+                self.to_ne_bytes()
+            }
+            fn from_octets(octets: Self::Octets) -> Self {
+                Self::from_ne_bytes(octets)
+            }
+            fn to_value(self) -> Value<'static> {
+                Value::Unsigned(self.into())
+            }
+            fn from_value(value: Value<'_>) -> Option<Self> {
+                match value {
+                    Value::Unsigned(v) => Self::try_from(v).ok(),
+                    _ => None,
+                }
+            }
         }
-    }
+    )*};
 }
+number_item!(u8 u16 u32);
 
 macro_rules! address_item {
     ($octets:literal $variant:ident) => {
@@ -662,9 +667,164 @@ impl<T: Item, const ITEMS: usize> Field for List<T, ITEMS> {
     }
 }
 
+/// Where in a [`Memory`] octets lie behind their length: one more than the offset, and 0 for none.
+///
+/// Half of what a [`Text`] takes in its struct, for values that are set once: what was there before stays behind.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot(u32);
+
+impl Slot {
+    fn set(&mut self, octets: &[u8], max: usize, memory: &mut Memory) {
+        let most = size_of::<u16>() + max;
+        let fitting = octets.get(..max).unwrap_or(octets);
+        memory.cut |= fitting.len() < octets.len();
+        // The length fits, as the bounds of the types say.
+        let place = memory.append(Place::default(), &(fitting.len() as u16).to_ne_bytes(), most);
+        self.0 = memory.append(place, fitting, most).at.saturating_add(1);
+    }
+
+    fn get(self, memory: &Memory) -> &[u8] {
+        let behind = self.0.checked_sub(1).and_then(|at| memory.bytes.get(at as usize..)).unwrap_or_default();
+        first_text(behind).map_or(&[], |(octets, _)| octets)
+    }
+
+    /// Sets what is there and more, in its place if nothing lies behind it.
+    fn extend(&mut self, more: &[u8], max: usize, memory: &mut Memory) {
+        let before = self.get(memory);
+        let octets = [before, more].concat();
+        if let Some(at) = self.0.checked_sub(1).map(|at| at as usize)
+            && at + size_of::<u16>() + before.len() == memory.bytes.len()
+        {
+            memory.bytes.truncate(at);
+        }
+        self.set(&octets, max, memory);
+    }
+}
+
+macro_rules! once_field {
+    ($(#[$doc:meta])* $name:ident $variant:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default)]
+        pub struct $name<const MAX: usize>(Slot);
+
+        impl<const MAX: usize> $name<MAX> {
+            /// Sets the value; all after `MAX` octets is cut off. What a second call sets in place of the first is not given
+            /// back to the memory.
+            pub fn set(&mut self, bytes: &[u8], memory: &mut Memory) {
+                const { assert!(MAX <= u16::MAX as usize) };
+                self.0.set(bytes, MAX, memory);
+            }
+
+            /// The octets; empty if never set.
+            #[must_use]
+            pub fn as_bytes<'a>(&self, memory: &'a Memory) -> &'a [u8] {
+                self.0.get(memory)
+            }
+        }
+
+        impl<const MAX: usize> Field for $name<MAX> {
+            fn clear(&mut self) {
+                *self = Self::default();
+            }
+            fn value<'a>(&'a self, memory: &'a Memory) -> Option<Value<'a>> {
+                Some(self.as_bytes(memory)).filter(|octets| !octets.is_empty()).map(Value::$variant)
+            }
+            fn assign(&mut self, value: Value<'_>, memory: &mut Memory) -> bool {
+                let (Value::Text(bytes) | Value::Octets(bytes)) = value else { return false };
+                self.set(bytes, memory);
+                true
+            }
+        }
+    };
+}
+once_field! {
+    /// Text of at most `MAX` octets that is set once, in four octets of its struct. Empty and absent are the same.
+    OnceText Text
+}
+once_field! {
+    /// At most `MAX` octets that are no text and are set once, in four octets of their struct. Empty and absent are the same.
+    OnceOctets Octets
+}
+
+/// At most `ITEMS` numbers or addresses that are set once, in four octets of their struct.
+#[derive(Clone, Debug)]
+pub struct OnceList<T, const ITEMS: usize> {
+    slot: Slot,
+    items: PhantomData<T>,
+}
+
+impl<T, const ITEMS: usize> Default for OnceList<T, ITEMS> {
+    fn default() -> Self {
+        Self { slot: Slot::default(), items: PhantomData }
+    }
+}
+
+impl<T: Item, const ITEMS: usize> OnceList<T, ITEMS> {
+    /// Octets that a full list takes.
+    const MOST: usize = ITEMS * size_of::<T::Octets>();
+
+    /// Appends items; those that are too many are left out. All at once, since each call may move what is there.
+    pub fn extend(&mut self, items: impl IntoIterator<Item = T>, memory: &mut Memory) {
+        const { assert!(Self::MOST <= u16::MAX as usize) };
+        let mut octets = Vec::new();
+        items.into_iter().for_each(|item| octets.extend_from_slice(item.to_octets().as_ref()));
+        self.slot.extend(&octets, Self::MOST, memory);
+    }
+
+    /// The items in the order in which they came.
+    pub fn iter<'a>(&self, memory: &'a Memory) -> impl Iterator<Item = T> + use<'a, T, ITEMS> {
+        let octets = self.slot.get(memory);
+        octets.chunks_exact(size_of::<T::Octets>()).filter_map(|item| item.try_into().ok().map(T::from_octets))
+    }
+}
+
+impl<T: Item, const ITEMS: usize> Field for OnceList<T, ITEMS> {
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+    fn value<'a>(&'a self, memory: &'a Memory) -> Option<Value<'a>> {
+        let split: Split = |octets| {
+            let (item, rest) = octets.split_at_checked(size_of::<T::Octets>())?;
+            Some((T::from_octets(item.try_into().ok()?).to_value(), rest))
+        };
+        let octets = self.slot.get(memory);
+        (!octets.is_empty()).then_some(Value::List(Values { octets, split }))
+    }
+    fn assign(&mut self, value: Value<'_>, memory: &mut Memory) -> bool {
+        let Some(item) = T::from_value(value) else { return false };
+        self.extend([item], memory);
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_set_once_takes_four_octets_and_keeps_to_its_bound() {
+        let (mut memory, mut text) = (Memory::default(), OnceText::<4>::default());
+        let (mut octets, mut list) = (OnceOctets::<4>::default(), OnceList::<u32, 3>::default());
+        assert_eq!((size_of_val(&text), size_of_val(&octets), size_of_val(&list)), (4, 4, 4));
+        assert_eq!((text.value(&memory), octets.value(&memory), list.value(&memory)), (None, None, None));
+        text.set(b"abcd", &mut memory);
+        octets.set(&[1, 2], &mut memory);
+        list.extend([7, 8], &mut memory);
+        let before = memory.as_bytes().len();
+        assert!(list.assign(Value::Unsigned(9), &mut memory));
+        // Nothing lies behind it, so it did not move.
+        assert_eq!(memory.as_bytes().len(), before + 4);
+        assert_eq!((text.as_bytes(&memory), octets.as_bytes(&memory)), (&b"abcd"[..], &[1, 2][..]));
+        assert!(list.iter(&memory).eq([7, 8, 9]) && !memory.is_cut());
+        text.set(b"12345", &mut memory);
+        assert!(memory.is_cut());
+        list.extend([10], &mut memory);
+        assert_eq!(text.value(&memory), Some(Value::Text(b"1234")));
+        assert!(list.iter(&memory).eq([7, 8, 9]));
+        // Of other memory there is nothing, or what lies there: no harm.
+        let _ = (text.as_bytes(&Memory::default()), list.iter(&Memory::default()).count());
+        list.extend([1], &mut Memory::default());
+    }
 
     #[test]
     fn a_text_keeps_to_its_bound_and_says_so() {
