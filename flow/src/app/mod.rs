@@ -15,6 +15,7 @@ macro_rules! app_protocols {
             Dns dns,
             Http http,
             Ntp ntp,
+            Quic quic,
             Rtp rtp,
             Sip sip,
             Smtp smtp,

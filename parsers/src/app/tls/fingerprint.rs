@@ -30,7 +30,7 @@ const ALPN: u16 = 16;
 
 /// What fingerprints are made of; kept for its memory.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(in crate::app) struct Scratch {
     pub(super) version: u16,
     pub(super) cipher_suites: Vec<u16>,
     /// Types, the reserved ones too.
@@ -54,6 +54,8 @@ pub(super) struct Scratch {
 #[derive(Debug, Default)]
 struct Known<T> {
     places: Vec<Peer<T>>,
+    /// Whether none is kept.
+    is_forgetful: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -76,6 +78,9 @@ impl<T: Clone + Default> Known<T> {
 
     /// The place of these lists; `None` if they are too long.
     fn place(&mut self, lists: &[u16]) -> Option<&mut Peer<T>> {
+        if self.is_forgetful {
+            return None;
+        }
         if self.places.is_empty() {
             self.places.resize(Self::PLACES, Peer::default());
         }
@@ -106,6 +111,13 @@ impl<T: Clone + Default> Known<T> {
 }
 
 impl Scratch {
+    /// For hellos that hardly ever come again: without memory for those seen before.
+    pub(in crate::app) fn forgetful() -> Self {
+        let mut scratch = Self::default();
+        (scratch.clients.is_forgetful, scratch.servers.is_forgetful) = (true, true);
+        scratch
+    }
+
     pub(super) fn clear(&mut self) {
         self.version = 0;
         self.cipher_suites.clear();

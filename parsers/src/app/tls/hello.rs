@@ -23,7 +23,7 @@ const SUPPORTED_VERSIONS: u16 = 43;
 const HOST_NAME: u8 = 0;
 
 /// Random of a ServerHello that is a HelloRetryRequest: SHA-256 of that word (RFC 8446 section 4.1.3).
-pub(super) const RETRY_RANDOM: [u8; 32] = [
+pub(in crate::app) const RETRY_RANDOM: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11,
     0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
@@ -39,7 +39,7 @@ pub(super) const fn is_grease(value: u16) -> bool {
 }
 
 /// Reads a ClientHello. If the fields are set already, by a first hello, nothing is changed.
-pub(super) fn read_client(body: &[u8], fields: &mut Tls, scratch: &mut Scratch) {
+pub(in crate::app) fn read_client(body: &[u8], fields: &mut Tls, scratch: &mut Scratch) {
     if fields.client_version.is_some() {
         return;
     }
@@ -77,7 +77,7 @@ fn client(body: &[u8], fields: &mut Tls, scratch: &mut Scratch) -> Option<()> {
 }
 
 /// Reads a ServerHello and says whether it is a HelloRetryRequest.
-pub(super) fn read_server(body: &[u8], fields: &mut Tls, scratch: &mut Scratch) -> bool {
+pub(in crate::app) fn read_server(body: &[u8], fields: &mut Tls, scratch: &mut Scratch) -> bool {
     scratch.clear();
     let mut c = Cursor::new(body);
     let is_retry = body.get(2..34) == Some(&RETRY_RANDOM);

@@ -17,8 +17,8 @@
 //! - **Fields**: all of `weir_flow::app::Tls`.
 //! - **Fixtures**: hand-made hellos in `tests.rs`; any split of a stream in `tests/splits_dns_tls.rs`.
 
-mod fingerprint;
-mod hello;
+pub(super) mod fingerprint;
+pub(super) mod hello;
 #[cfg(test)]
 mod tests;
 
