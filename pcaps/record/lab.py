@@ -21,7 +21,8 @@ WORK = pathlib.Path("/run/lab")  # on a tmpfs that only this lab sees
 
 # program -> Debian package that holds it
 PACKAGES = {
-    "baresip": "baresip-core", "chronyd": "chrony", "curl": "curl", "dig": "bind9-dnsutils", "ethtool": "ethtool", "ip": "iproute2",
+    "baresip": "baresip-core", "chronyd": "chrony", "curl": "curl", "dig": "bind9-dnsutils", "ethtool": "ethtool",
+    "gtlsclient": "ngtcp2-client", "gtlsserver": "ngtcp2-server", "ip": "iproute2",
     "ncat": "ncat", "nginx": "nginx-light", "nmap": "nmap", "nsd": "nsd", "ntpdig": "ntpsec-ntpdig",
     "openssl": "openssl", "ping": "iputils-ping", "pppoe": "pppoe", "pppoe-server": "pppoe", "sipp": "sip-tester",
     "ss": "iproute2", "sysctl": "procps", "swaks": "swaks", "tcpdump": "tcpdump", "turnserver": "coturn", "unbound": "unbound", "unshare": "util-linux",

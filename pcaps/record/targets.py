@@ -429,6 +429,36 @@ def web_tls(lab, path):
         client("-servername", "old.example.com", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0", ok=None)
 
 
+@target("quic/http3.pcap", "HTTP/3 with ngtcp2's client and server, IPv4 and IPv6: version 1, drafts 29 and of version 2, Version Negotiation, compatible negotiation, Retry, resumption with 0-RTT, other ports", ["gtlsclient", "gtlsserver"])
+def quic_http3(lab, path):
+    lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("web", "198.51.100.80/24", "2001:db8:2::80/64")
+    cert, key = lab.certificate("www.example.com", "*.example.com", "*.example.net", "*.example.org")
+    root = lab.file("h3/index.html", "<html><body><p>It works.</p></body></html>\n").parent
+    both = "v2draft,v1,0xff00001d"
+    for address, port, *more in (("198.51.100.80", 443), ("2001:db8:2::80", 443), ("198.51.100.80", 4444, "-V"), ("198.51.100.80", 8444, "--preferred-versions=v2draft,v1")):
+        lab.start("web", "gtlsserver", "-q", "-d", root, f"--other-versions={both}", *more, address, port, key, cert, udp=[port])
+
+    old = ("www.example.com", "old.example.org", "two.example.org", "compatible.example.com", "retry.example.com", "again.example.com")
+    new = ("shop.example.net", "refused.example.net")
+    lab.overlay("/etc/hosts", "127.0.0.1 localhost\n" + "".join(f"198.51.100.80 {n}\n" for n in old) + "".join(f"2001:db8:2::80 {n}\n" for n in new))
+
+    def client(name, *more, port=443):
+        lab.run("desk", "gtlsclient", "-q", "--exit-on-all-streams-close", "--no-pmtud", *more, name, port, f"https://{name}/index.html")
+
+    with lab.capture(path):
+        client("www.example.com")
+        client("shop.example.net")
+        client("old.example.org", "-v", "0xff00001d", "--other-versions=0xff00001d")
+        client("two.example.org", "-v", "v2draft", "--other-versions=v2draft")
+        client("refused.example.net", "-v", "0x1a2a3a4a", "--preferred-versions=v1", "--other-versions=v1")
+        client("compatible.example.com", "-v", "v1", f"--other-versions={both}", port=8444)
+        client("retry.example.com", port=4444)
+        state = ["--session-file=/run/lab/session", "--tp-file=/run/lab/parameters", "--token-file=/run/lab/token"]
+        client("again.example.com", *state)
+        client("again.example.com", *state)
+
+
 # ---------------------------------------------------------------- time
 
 def chrony(lab, host, text, *argv):

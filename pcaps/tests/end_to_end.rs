@@ -337,6 +337,23 @@ fn statistics_answer_as_a_plain_computation_does() {
     assert_eq!(seen, sums, "{answer}");
 }
 
+/// Fields of a protocol that are expected but not reported, and reported but not expected, with a reason for which the one who
+/// expects is wrong: by the lines "FILE: PROTOCOL: N missed, N more: reason".
+fn known_differences(protocol: &str) -> (f64, f64) {
+    let listed = fs::read_to_string(weir_pcaps::folder().join("known-differences.txt")).unwrap();
+    let mut sums = (0.0, 0.0);
+    for line in listed.lines().filter(|line| !line.starts_with('#')) {
+        let parts: Vec<&str> = line.splitn(4, ": ").collect();
+        let &[_, slug, numbers, _] = &parts[..] else { continue };
+        let number = |name: &str| numbers.split(", ").find_map(|n| n.strip_suffix(name)?.trim().parse::<f64>().ok());
+        if slug == protocol {
+            sums.0 += number("missed").unwrap();
+            sums.1 += number("more").unwrap();
+        }
+    }
+    sums
+}
+
 #[test]
 fn application_fields_agree_with_the_corpus() {
     let Some(corpus) = weir_pcaps::corpus("application_fields_agree_with_the_corpus") else { return };
@@ -356,9 +373,10 @@ fn application_fields_agree_with_the_corpus() {
         .unwrap();
     let scores: Value = serde_json::from_str(&fs::read_to_string(scores).unwrap()).unwrap();
     assert_eq!(scores["broken"].as_array().map(Vec::len), Some(0), "{}", scores["broken"]);
-    for protocol in ["dns", "http", "sip", "smtp", "tls"] {
+    for protocol in ["dns", "http", "quic", "sip", "smtp", "tls"] {
         let of = |name: &str| number(&scores["protocols"][protocol], name) as f64;
-        let (recall, precision) = (of("found") / of("required"), of("right") / of("reported"));
+        let (missed, more) = known_differences(protocol);
+        let (recall, precision) = ((of("found") + missed) / of("required"), (of("right") + more) / of("reported"));
         println!("{protocol}: recall {recall:.4}, precision {precision:.4}");
         assert!(recall >= 0.85 && precision >= 0.98, "{protocol}: recall {recall:.4}, precision {precision:.4}");
     }

@@ -12,7 +12,7 @@ pub(super) const MAX_MESSAGE: usize = 16 << 10;
 /// Most pieces that lie apart from each other. One more is not taken; its sender repeats it.
 const MAX_PIECES: usize = 64;
 
-/// Octets of memory that are kept for the next flow.
+/// Octets of memory that are kept for the next hello.
 const KEPT: usize = 4 << 10;
 
 /// Why frames cannot be read: they are none, so that the keys were wrong.

@@ -81,6 +81,8 @@ pub(super) fn rules(version: u32) -> Option<Rules> {
         Q050 => google(&SALT_Q050),
         T050 => google(&SALT_T050),
         T051 => google(&SALT_T051),
+        // Clients that ask for negotiation write as in version 1, since they must write something; or see below.
+        _ if is_reserved(version) => Some(Rules::of(&SALT_1)),
         // Of Facebook's mvfst: drafts 22 and 27.
         0xface_b001 => Some(Rules::of(&SALT_21)),
         0xface_b002 => Some(Rules::of(&SALT_23)),
@@ -94,6 +96,11 @@ pub(super) fn rules(version: u32) -> Option<Rules> {
             _ => None,
         },
     }
+}
+
+/// Other rules of a version reserved for negotiation: some clients take those of draft 29 for what is no version.
+pub(super) fn other_rules(version: u32) -> Option<Rules> {
+    is_reserved(version).then(|| Rules::of(&SALT_29))
 }
 
 /// Whether a version is one of those that make servers negotiate (RFC 9000 section 15).
@@ -112,8 +119,6 @@ pub(super) enum Kind {
     Negotiation,
     /// Of a version without protection.
     Plain,
-    /// Of a version that is not known.
-    Unknown,
 }
 
 /// A packet with a long header.
@@ -136,7 +141,7 @@ pub(super) struct Long<'a> {
 
 impl<'a> Long<'a> {
     /// Reads the packet at the start of a datagram, or behind another packet. `None` if there is none with a long header, or
-    /// one that is odd.
+    /// one that is odd or of a version that is not known.
     pub(super) fn read(bytes: &'a [u8], is_snapped: bool) -> Option<Self> {
         let mut c = Cursor::new(bytes);
         let first = c.u8().filter(|first| first & LONG != 0)?;
@@ -144,8 +149,8 @@ impl<'a> Long<'a> {
         let rules = rules(version);
         let (destination, source) = cids(&mut c, rules.is_some_and(|rules| rules.has_nibbles))?;
         let kind = match &rules {
-            _ if version == 0 => Kind::Negotiation,
-            None => Kind::Unknown,
+            None if version == 0 => Kind::Negotiation,
+            None => return None,
             Some(rules) if rules.is_plain => Kind::Plain,
             // The second version counts from another start, so that nobody relies on the numbers.
             Some(rules) => match (first >> 4).wrapping_sub(u8::from(rules.is_second)) & 3 {
@@ -223,11 +228,15 @@ pub(super) fn is_quic(bytes: &[u8], is_hinted: bool, is_snapped: bool) -> bool {
     let is_fixed = packet.first & FIXED != 0;
     match packet.kind {
         Kind::Negotiation => {
-            packet.body.len().is_multiple_of(4) && packet.versions().any(|version| rules(version).is_some())
+            packet.body.len().is_multiple_of(4)
+                && packet.versions().any(|version| rules(version).is_some() && !is_reserved(version))
         }
         Kind::Plain => is_fixed,
-        Kind::Unknown => {
-            is_reserved(packet.version) && is_fixed && is_large && packet.destination.len() >= LEAST_CHOSEN_CID
+        _ if is_reserved(packet.version) => {
+            matches!(packet.kind, Kind::Initial(_))
+                && is_fixed
+                && is_large
+                && packet.destination.len() >= LEAST_CHOSEN_CID
         }
         // Other protocols begin with such an octet, too: RTP, for one.
         _ if !is_fixed => is_large,

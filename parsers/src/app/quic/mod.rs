@@ -17,16 +17,16 @@
 //!   begin between the same ports after the first one was read, those that move to other addresses, and what short headers
 //!   hold. A flow whose first datagrams have short headers is not recognised: nothing in them says QUIC.
 //! - **Recognised** by a long header with a version that is known and lengths that fit; by a Version Negotiation that offers
-//!   a version that is known; by a version reserved for negotiation (RFC 9000 section 15) in a datagram of a client's size; by
-//!   a public header of Google with its version. Initial packets away from the usual ports must be of a client's size; so must
-//!   be packets without the fixed bit (RFC 9287).
-//! - **Bounds**: 16 KiB and 64 pieces of a hello, kept only where one datagram does not hold all of it, and told to the budget;
-//!   32 datagrams until the client's hello is there, 16 more for the server's; 16 packets in a datagram.
+//!   a version that is known; by a version reserved for negotiation (RFC 9000 section 15) in an Initial packet of a client's
+//!   size, which is read as in version 1 or draft 29; by a public header of Google with its version. Initial packets away from the usual
+//!   ports must be of a client's size; so must be packets without the fixed bit (RFC 9287).
+//! - **Bounds**: 16 KiB and 64 pieces of a hello, told to the budget, and given back when nothing more is waited for; 32
+//!   datagrams until the client's hello is there, 16 more for the server's; 16 packets in a datagram.
 //! - **Odd input**: a packet that cannot be read is passed over with the rest of its datagram. A hello that is longer than the
 //!   bound, or does not get whole, gives what there is of its beginning, and no fingerprint.
 //! - **Fields**: all of `weir_flow::app::Quic`.
 //! - **Fixtures**: the samples of RFC 9001 and RFC 9369, and packets made by the tests, which put the protection on;
-//!   `pcaps/quic/` with aioquic.
+//!   `pcaps/quic/http3.pcap` with ngtcp2.
 
 mod frames;
 mod header;
@@ -56,6 +56,10 @@ const MAX_DATAGRAMS: u8 = 32;
 /// Datagrams that are read after it.
 const MAX_MORE: u8 = 16;
 
+/// States of connections that are kept for the next ones: with their pieces of hellos 140 KiB, which the budget's reserve has
+/// room for.
+const MAX_SPARE: usize = 32;
+
 /// Datagrams in the list of packets.
 const MAX_LISTED: usize = 30;
 
@@ -65,7 +69,7 @@ const MAX_PACKETS: usize = 16;
 /// Reads the beginning of one connection.
 #[derive(Debug)]
 pub struct Parser {
-    /// Kept for its memory; there is one as soon as a datagram was read.
+    /// From the first datagram on, until nothing is waited for.
     connection: Option<Box<Connection>>,
     client: Option<Direction>,
     stage: Stage,
@@ -104,6 +108,9 @@ struct Connection {
 pub struct Scratch {
     /// A packet without its protection.
     text: Vec<u8>,
+    /// Kept for their memory.
+    #[allow(clippy::vec_box, reason = "the boxes move to and from the flows")]
+    spare: Vec<Box<Connection>>,
     hello: hello::Scratch,
 }
 
@@ -127,11 +134,15 @@ impl super::Parser for Parser {
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Quic>, scratch: &mut Scratch) -> Step {
         let index = transactions.oldest_open().unwrap_or_else(|| transactions.open().0);
         let Some(fields) = transactions.fields_mut(index) else { return Step::Reject };
-        let mut connection = self.connection.take().unwrap_or_default();
+        let mut connection = self.connection.take().or_else(|| scratch.spare.pop()).unwrap_or_default();
         Reading { parser: self, connection: &mut connection, fields, scratch, input }.datagram();
-        self.connection = Some(connection);
         if self.stage != Stage::Over {
+            self.connection = Some(connection);
             return Step::Consumed(input.bytes.len());
+        }
+        if scratch.spare.len() < MAX_SPARE {
+            connection.begin(&[]);
+            scratch.spare.push(connection);
         }
         transactions.complete(index);
         Step::Done
@@ -139,14 +150,6 @@ impl super::Parser for Parser {
 
     fn gap(&mut self, _: Direction) -> AfterGap {
         AfterGap::Resume
-    }
-
-    fn clear(&mut self) {
-        let connection = self.connection.take().map(|mut connection| {
-            connection.begin(&[]);
-            connection
-        });
-        *self = Self { connection, ..Self::default() };
     }
 
     fn held(&self) -> usize {
@@ -228,7 +231,6 @@ impl<'a> Reading<'a> {
             Kind::Retry if !is_client => self.retry(packet),
             Kind::Negotiation | Kind::Retry => {}
             Kind::Plain => self.google(packet.body, packet.destination, packet.version),
-            Kind::Unknown => self.is_of_client(packet),
             Kind::ZeroRtt => {
                 self.is_of_client(packet);
                 let count = &mut self.fields.zero_rtt;
@@ -308,8 +310,11 @@ impl<'a> Reading<'a> {
             self.fields.multiplexed = Some(1);
             return;
         }
-        let is_read = self.parser.stage == Stage::ServerHello && self.fields.version == Some(packet.version);
-        if !is_read && !self.client_hello(packet, rules) {
+        let is_over = self.parser.stage == Stage::ServerHello && self.fields.version == Some(packet.version);
+        let is_read = is_over
+            || self.client_hello(packet, rules)
+            || header::other_rules(packet.version).is_some_and(|rules| self.client_hello(packet, &rules));
+        if !is_read {
             return;
         }
         if token > 0 {
@@ -450,6 +455,6 @@ const fn flag(kind: Kind) -> u8 {
         Kind::Handshake => 4,
         Kind::Retry => 8,
         Kind::Negotiation => 16,
-        Kind::Plain | Kind::Unknown => 0,
+        Kind::Plain => 0,
     }
 }
