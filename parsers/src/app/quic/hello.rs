@@ -95,14 +95,9 @@ pub(super) fn read_client(message: &[u8], is_whole: bool, fields: &mut Quic, scr
     fields.alpn = Default::default();
     set(tls.server_name.as_bytes(&tls.memory), |name| fields.server_name.set(name, &mut fields.memory));
     tls.alpn.iter(&tls.memory).for_each(|protocol| fields.alpn.push(protocol, &mut fields.memory));
-    set(tls.ja3.as_bytes(), |ja3| fields.ja3.set(ja3, &mut fields.memory));
-    set(tls.ja4.as_bytes(), |ja4| {
-        let mut own = [0; 40];
-        own.iter_mut().zip(ja4).for_each(|(to, from)| *to = *from);
-        // In place of `t`: not over TCP.
-        own[0] = b'q';
-        fields.ja4.set(own.get(..ja4.len()).unwrap_or_default(), &mut fields.memory);
-    });
+    if is_whole {
+        set_fingerprints(tls, fields);
+    }
     types.clear();
     lengths.clear();
     let is_read = extensions(body, |kind, data| {
@@ -120,6 +115,17 @@ pub(super) fn read_client(message: &[u8], is_whole: bool, fields: &mut Quic, scr
     fields.extension_lengths = Default::default();
     fields.extension_lengths.extend(lengths.iter().copied(), &mut fields.memory);
     fields.hello_read = (is_whole && is_read.is_some()).then_some(1);
+}
+
+fn set_fingerprints(tls: &Tls, fields: &mut Quic) {
+    set(tls.ja3.as_bytes(), |ja3| fields.ja3.set(ja3, &mut fields.memory));
+    set(tls.ja4.as_bytes(), |ja4| {
+        let mut own = [0; 40];
+        own.iter_mut().zip(ja4).for_each(|(to, from)| *to = *from);
+        // In place of `t`: not over TCP.
+        own[0] = b'q';
+        fields.ja4.set(own.get(..ja4.len()).unwrap_or_default(), &mut fields.memory);
+    });
 }
 
 /// Sets what is not empty.

@@ -56,9 +56,12 @@ const MAX_DATAGRAMS: u8 = 32;
 /// Datagrams that are read after it.
 const MAX_MORE: u8 = 16;
 
-/// States of connections that are kept for the next ones: with their pieces of hellos 140 KiB, which the budget's reserve has
+/// States of connections that are kept for the next ones: with their pieces of hellos 70 KiB, which the budget's reserve has
 /// room for.
-const MAX_SPARE: usize = 32;
+const MAX_SPARE: usize = 16;
+
+/// Octets of memory for a packet without its protection that are kept: few networks have longer ones.
+const KEPT: usize = 8 << 10;
 
 /// Datagrams in the list of packets.
 const MAX_LISTED: usize = 30;
@@ -191,6 +194,8 @@ impl<'a> Reading<'a> {
         } else {
             self.short_header();
         }
+        self.scratch.text.clear();
+        self.scratch.text.shrink_to(KEPT);
         self.parser.patience = self.parser.patience.saturating_sub(1);
         if self.parser.patience == 0 && self.parser.stage != Stage::Over {
             self.give_up();

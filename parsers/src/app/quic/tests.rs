@@ -562,6 +562,7 @@ fn every_truncation_is_harmless() {
             flow.feed(Forward, &datagram[..len], snapped);
             let (found, _) = flow.finish();
             assert!(snapped || found.is_empty(), "{len}");
+            assert!(found.iter().all(|quic| quic.ja4.as_bytes(&quic.memory).is_empty() || quic.hello_read.is_some()));
         }
     }
 }
