@@ -247,25 +247,30 @@ macro_rules! unsigned_field {
 }
 unsigned_field!(u8 u16 u32 u64);
 
-impl Field for Option<i8> {
-    fn clear(&mut self) {
-        *self = None;
-    }
-    fn value<'a>(&'a self, _: &'a Memory) -> Option<Value<'a>> {
-        self.map(|v| Value::Signed(i64::from(v)))
-    }
-    fn assign(&mut self, value: Value<'_>, _: &mut Memory) -> bool {
-        let v = match value {
-            Value::Signed(v) => i8::try_from(v).ok(),
-            // Some registries declare a signed quantity as unsigned8; the octet is the same.
-            Value::Unsigned(v) => u8::try_from(v).ok().map(u8::cast_signed),
-            _ => None,
-        };
-        let Some(v) = v else { return false };
-        *self = Some(v);
-        true
-    }
+macro_rules! signed_field {
+    ($($int:ty, $unsigned:ty;)*) => {$(
+        impl Field for Option<$int> {
+            fn clear(&mut self) {
+                *self = None;
+            }
+            fn value<'a>(&'a self, _: &'a Memory) -> Option<Value<'a>> {
+                self.map(|v| Value::Signed(i64::from(v)))
+            }
+            fn assign(&mut self, value: Value<'_>, _: &mut Memory) -> bool {
+                let v = match value {
+                    Value::Signed(v) => <$int>::try_from(v).ok(),
+                    // Some registries declare a signed quantity as unsigned; the octets are the same.
+                    Value::Unsigned(v) => <$unsigned>::try_from(v).ok().map(<$unsigned>::cast_signed),
+                    _ => None,
+                };
+                let Some(v) = v else { return false };
+                *self = Some(v);
+                true
+            }
+        }
+    )*};
 }
+signed_field!(i8, u8; i16, u16; i64, u64;);
 
 /// A number that takes no more than its octets, where an [`Option`] takes twice as many. The largest that there is means none.
 ///
