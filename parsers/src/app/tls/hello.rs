@@ -3,13 +3,14 @@
 //!
 //! ```text
 //!   ClientHello: version 2, random 32, session <1>, cipher suites <2>, compression methods <1>, extensions <2>
+//!                DTLS has a cookie <1> before the cipher suites (RFC 6347 section 4.2.1)
 //!   ServerHello: version 2, random 32, session <1>, cipher suite 2, compression method 1, extensions <2>
 //!   extension: type 2, data <2>                        <n>: preceded by its length in n octets
 //! ```
 
 use weir_flow::app::Tls;
 
-use super::fingerprint::Scratch;
+use super::fingerprint::{Carrier, Scratch};
 use crate::Cursor;
 
 const SERVER_NAME: u16 = 0;
@@ -17,7 +18,14 @@ const SUPPORTED_GROUPS: u16 = 10;
 const EC_POINT_FORMATS: u16 = 11;
 const SIGNATURE_ALGORITHMS: u16 = 13;
 const ALPN: u16 = 16;
+const SESSION_TICKET: u16 = 35;
+const PRE_SHARED_KEY: u16 = 41;
+const EARLY_DATA: u16 = 42;
 const SUPPORTED_VERSIONS: u16 = 43;
+/// RFC 9849; drafts from the tenth on have the same number.
+const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
+/// What came before it, until its sixth draft.
+const ENCRYPTED_SERVER_NAME: u16 = 0xffce;
 
 /// Type of a name that is a host name (RFC 6066 section 3).
 const HOST_NAME: u8 = 0;
@@ -33,20 +41,45 @@ pub(super) fn is_version(version: u16) -> bool {
     matches!(version, 0x0300..=0x0304 | 0x7f00..=0x7fff | 0xfb00..=0xfbff)
 }
 
+/// Whether a hello of DTLS may claim this version: DTLS 1.0 to 1.3, and what OpenSSL had before RFC 4347.
+pub(super) const fn is_dtls_version(version: u16) -> bool {
+    matches!(version, 0xfefc | 0xfefd | 0xfeff | 0x0100)
+}
+
+/// Whether all after the ServerHello is encrypted with this version: TLS 1.3, its drafts, DTLS 1.3.
+pub(super) const fn hides_certificates(version: u16) -> bool {
+    matches!(version, 0x0304 | 0x7f00..=0x7fff | 0xfb00..=0xfbff | 0xfefc)
+}
+
 /// Whether a value is one of those that keep peers tolerant (RFC 8701).
 pub(super) const fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
 }
 
-/// Reads a ClientHello. If the fields are set already, by a first hello, nothing is changed.
+/// Reads a ClientHello of a stream; see [`read_client_of`].
+#[allow(dead_code, reason = "for hellos that another parser has put together")]
 pub(in crate::app) fn read_client(body: &[u8], fields: &mut Tls, scratch: &mut Scratch) {
+    read_client_of(Carrier::Tcp, body, fields, scratch);
+}
+
+/// Reads a ClientHello: its body, that is, without type and length. If the fields are set already, by a first hello, nothing is
+/// changed. What there is of one that lies about a length is set, without fingerprints.
+pub(in crate::app) fn read_client_of(carrier: Carrier, body: &[u8], fields: &mut Tls, scratch: &mut Scratch) {
+    scratch.clear();
+    scratch.carrier = carrier;
     if fields.client_version.is_some() {
         return;
     }
-    scratch.clear();
     if client(body, fields, scratch).is_some() {
         scratch.write_client(fields);
     }
+}
+
+/// Whether a ClientHello of DTLS answers a HelloVerifyRequest: it has a cookie before its extensions.
+pub(super) fn has_cookie(body: &[u8]) -> bool {
+    let mut c = Cursor::new(body);
+    let cookie = c.take(2 + 32).and_then(|_| vector8(&mut c)).and_then(|_| vector8(&mut c));
+    cookie.is_some_and(|cookie| !cookie.is_empty())
 }
 
 /// `None` if the message ends early; what came before that is in the fields.
@@ -56,24 +89,55 @@ fn client(body: &[u8], fields: &mut Tls, scratch: &mut Scratch) -> Option<()> {
     fields.client_version = Some(version);
     scratch.version = version;
     c.take(32)?;
+    scratch.seen.session = hash(vector8(&mut c)?);
+    if scratch.carrier == Carrier::Dtls {
+        vector8(&mut c)?;
+    }
+    let suites = vector16(&mut c)?;
+    fields.cipher_suites.set(suites, &mut fields.memory);
+    numbers(suites, &mut scratch.cipher_suites);
     vector8(&mut c)?;
-    numbers(vector16(&mut c)?, &mut scratch.cipher_suites);
-    vector8(&mut c)?;
-    extensions(&mut c, |kind, data| {
-        scratch.extensions.push(kind);
-        // What is wrong within one extension is no reason to give up the others.
-        let _ = match kind {
-            SERVER_NAME => server_name(data, fields),
-            SUPPORTED_GROUPS => vector16(&mut Cursor::new(data)).map(|list| numbers(list, &mut scratch.groups)),
-            EC_POINT_FORMATS => {
-                vector8(&mut Cursor::new(data)).map(|list| scratch.point_formats.extend_from_slice(list))
-            }
-            SIGNATURE_ALGORITHMS => vector16(&mut Cursor::new(data)).map(|list| numbers(list, &mut scratch.signatures)),
-            ALPN => alpn(data, fields, scratch),
-            SUPPORTED_VERSIONS => vector8(&mut Cursor::new(data)).map(|list| numbers(list, &mut scratch.versions)),
-            _ => None,
-        };
-    })
+    let all = extensions(&mut c, |kind, data| client_extension(kind, data, fields, scratch));
+    scratch.write_extensions(fields);
+    scratch.versions.iter().for_each(|&version| fields.client_versions.push(version, &mut fields.memory));
+    all
+}
+
+/// What is wrong within one extension is no reason to give up the others.
+fn client_extension(kind: u16, data: &[u8], fields: &mut Tls, scratch: &mut Scratch) {
+    scratch.extensions.push(kind);
+    // Its length has two octets.
+    scratch.lengths.push(data.len() as u16);
+    match kind {
+        SERVER_NAME => _ = server_name(data, fields),
+        SUPPORTED_GROUPS => {
+            let groups = vector16(&mut Cursor::new(data)).unwrap_or_default();
+            numbers(groups, &mut scratch.groups);
+            fields.groups.set(groups, &mut fields.memory);
+        }
+        EC_POINT_FORMATS => {
+            let formats = vector8(&mut Cursor::new(data)).unwrap_or_default();
+            scratch.point_formats.extend_from_slice(formats);
+            fields.point_formats.set(formats, &mut fields.memory);
+        }
+        SIGNATURE_ALGORITHMS => {
+            numbers(vector16(&mut Cursor::new(data)).unwrap_or_default(), &mut scratch.signatures);
+        }
+        ALPN => _ = alpn(data, fields, scratch),
+        SESSION_TICKET => scratch.seen.ticket = !data.is_empty(),
+        EARLY_DATA => scratch.seen.early_data = true,
+        SUPPORTED_VERSIONS => numbers(vector8(&mut Cursor::new(data)).unwrap_or_default(), &mut scratch.versions),
+        ENCRYPTED_CLIENT_HELLO => fields.ech = Some(1),
+        ENCRYPTED_SERVER_NAME if fields.ech.is_none() => fields.ech = Some(2),
+        _ => {}
+    }
+}
+
+/// A number that differs for different octets; 0 for none.
+fn hash(octets: &[u8]) -> u32 {
+    // FNV-1a: who makes two identifiers meet only lies about a session of his own.
+    let mix = |hash: u32, octet: &u8| (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193);
+    if octets.is_empty() { 0 } else { octets.iter().fold(0x811c_9dc5, mix).max(1) }
 }
 
 /// Reads a ServerHello and says whether it is a HelloRetryRequest.
@@ -82,7 +146,11 @@ pub(in crate::app) fn read_server(body: &[u8], fields: &mut Tls, scratch: &mut S
     let mut c = Cursor::new(body);
     let is_retry = body.get(2..34) == Some(&RETRY_RANDOM);
     if server(&mut c, fields, scratch).is_some() {
+        scratch.seen.is_whole = true;
         scratch.write_server(fields);
+    }
+    if is_retry {
+        fields.hello_retry = Some(1);
     }
     is_retry
 }
@@ -96,7 +164,7 @@ fn server(c: &mut Cursor<'_>, fields: &mut Tls, scratch: &mut Scratch) -> Option
     // Drafts of TLS 1.3 before the twenty-second have neither session nor compression method.
     let short = matches!(version, 0x7f00..=0x7f15);
     if !short {
-        vector8(c)?;
+        scratch.seen.session = hash(vector8(c)?);
     }
     let suite = c.u16()?;
     scratch.cipher_suites.push(suite);
@@ -106,10 +174,15 @@ fn server(c: &mut Cursor<'_>, fields: &mut Tls, scratch: &mut Scratch) -> Option
     }
     extensions(c, |kind, data| {
         scratch.extensions.push(kind);
-        if kind == SUPPORTED_VERSIONS
-            && let Some(chosen) = Cursor::new(data).u16()
-        {
-            fields.version = Some(chosen);
+        match kind {
+            SUPPORTED_VERSIONS => fields.version = Cursor::new(data).u16().or(fields.version),
+            PRE_SHARED_KEY => scratch.seen.pre_shared_key = true,
+            ALPN => {
+                let mut list = Cursor::new(data);
+                let chosen = list.u16().and_then(|_| vector8(&mut list)).unwrap_or_default();
+                fields.alpn_chosen.set(chosen, &mut fields.memory);
+            }
+            _ => {}
         }
     })
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Hand-made hellos, with fingerprints that their authors published.
+//! Hand-made handshakes, with fingerprints that their authors published.
+
+mod certificate;
+mod dtls;
 
 use weir_flow::{
     Timestamp,
@@ -54,9 +57,13 @@ fn client_hello(version: u16, suites: &[u16], extensions: Option<&[u8]>) -> Vec<
 }
 
 fn server_hello(version: u16, random: [u8; 32], suite: u16, extensions: &[u8]) -> Vec<u8> {
+    server_hello_of(version, random, &[], suite, extensions)
+}
+
+fn server_hello_of(version: u16, random: [u8; 32], session: &[u8], suite: u16, extensions: &[u8]) -> Vec<u8> {
     let mut body = version.to_be_bytes().to_vec();
     body.extend(random);
-    body.push(0); // no session
+    body.extend(vector8(session));
     body.extend(suite.to_be_bytes());
     body.push(0); // no compression
     body.extend(vector16(extensions));
@@ -93,6 +100,10 @@ use Direction::{Forward, Reverse};
 
 /// What is found, and what the session wanted last.
 fn run(parts: &[(Direction, &[u8])]) -> (Vec<Tls>, Feed) {
+    run_on(Transport::Stream, parts)
+}
+
+fn run_on(transport: Transport, parts: &[(Direction, &[u8])]) -> (Vec<Tls>, Feed) {
     let mut session = Session::default();
     let mut pools = Pools::default();
     session.begin([40_000, 4000]);
@@ -103,7 +114,7 @@ fn run(parts: &[(Direction, &[u8])]) -> (Vec<Tls>, Feed) {
         _ => unreachable!("not TLS"),
     };
     for &(direction, bytes) in parts {
-        let input = Input { bytes, direction, transport: Transport::Stream, hinted: false, snapped: false };
+        let input = Input { bytes, direction, transport, hinted: false, snapped: false };
         feed = session.feed(input, Timestamp::ZERO, &mut pools);
         session.settle(&mut pools, &mut take);
     }
@@ -132,7 +143,16 @@ fn both_hellos_are_one_transaction_and_the_end() {
     assert_eq!(text(tls.ja4.as_bytes()), "t13d1516h2_8daaf6152771_e5627efa2ab1");
     // MD5 of "771,4865,51-43".
     assert_eq!(hex(tls.ja3s.as_bytes()), "eb1d94daa7e0344597e756a1fb6e7054");
-    assert_eq!(tls.alert, None);
+    assert_eq!((tls.alert, tls.resumption, tls.ech, tls.hello_retry), (None, Some(0), None, None));
+    assert_eq!(tls.client_versions.iter(&tls.memory).collect::<Vec<_>>(), [0x0304, 0x0303]);
+    assert_eq!(tls.cipher_suites.as_bytes(&tls.memory), numbers(&SUITES));
+    assert_eq!(tls.groups.as_bytes(&tls.memory), numbers(&[0x3a3a, 29, 23, 24]));
+    assert_eq!(tls.point_formats.as_bytes(&tls.memory), [0]);
+    let types = tls.extension_types.as_bytes(&tls.memory);
+    let lengths = tls.extension_lengths.as_bytes(&tls.memory);
+    assert_eq!((types.len(), lengths.len()), (2 * 18, 2 * 18));
+    // A reserved one without data, then the name.
+    assert_eq!((&types[..4], &lengths[..4]), (&[0x2a, 0x2a, 0, 0][..], &[0, 0, 0, 20][..]));
 }
 
 #[test]
@@ -161,27 +181,171 @@ fn a_hello_in_many_records_is_the_same_hello() {
 }
 
 #[test]
+fn ja3s_that_others_published() {
+    let ja3s = |version, suite, kinds: &[u16]| {
+        let extensions: Vec<_> = kinds.iter().flat_map(|&kind| extension(kind, &[])).collect();
+        let (found, _) = run(&[(Reverse, &records(&server_hello(version, [5; 32], suite, &extensions), 999))]);
+        hex(found[0].ja3s.as_bytes())
+    };
+    // 769,49172,65281-11 and 771,60,65281: of two command and control servers, in the README of JA3.
+    assert_eq!(ja3s(0x0301, 49172, &[65281, 11]), "623de93db17d313345d7ea481e7443cf");
+    assert_eq!(ja3s(0x0303, 60, &[65281]), "80b3a14bccc8598a1f3bbe83e71f735f");
+}
+
+/// What the authors of JA4 give for a capture of Chrome over QUIC:
+/// `q13d0310h3_1301,1302,1303_000a,000d,001b,002b,002d,0033,0039,4469_0403,0804,0401,0503,0805,0501,0806,0601,0201`.
+#[test]
+fn ja4_of_other_carriers() {
+    use super::{
+        fingerprint::{Carrier, Scratch},
+        hello::read_client_of,
+    };
+    let mut extensions = server_name(b"a.bc");
+    for kind in [0x000a, 0x001b, 0x002d, 0x0033, 0x0039, 0x4469, 0x7a7a] {
+        extensions.extend(extension(kind, &[]));
+    }
+    let signatures = [0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601, 0x0201];
+    extensions.extend(extension(13, &vector16(&numbers(&signatures))));
+    extensions.extend(extension(16, &vector16(&vector8(b"h3"))));
+    extensions.extend(extension(43, &vector8(&numbers(&[0x0304]))));
+    let hello = client_hello(0x0303, &[0x1301, 0x1302, 0x1303], Some(&extensions));
+    let mut scratch = Scratch::default();
+    for (carrier, character) in [(Carrier::Tcp, 't'), (Carrier::Quic, 'q'), (Carrier::Tcp, 't')] {
+        let mut tls = Tls::default();
+        read_client_of(carrier, &hello[4..], &mut tls, &mut scratch);
+        assert_eq!(text(tls.ja4.as_bytes()), format!("{character}13d0310h3_55b375c5d22e_cd85d2d88918"));
+    }
+}
+
+#[test]
 fn one_side_alone_gives_what_it_says() {
-    let (found, feed) = run(&[(Reverse, &records(&server_hello(0x0303, [5; 32], 0xc02f, &[]), 999))]);
+    let hello = records(&server_hello(0x0303, [5; 32], 0xc02f, &[]), 999);
+    let (found, feed) = run(&[(Reverse, &hello)]);
     assert_eq!((found[0].version, found[0].cipher_suite), (Some(0x0303), Some(0xc02f)));
-    assert_eq!((found[0].client_version, feed), (None, Feed::More));
-    // It was not a ClientHello that went the other way, and none is to come.
-    let (_, feed) =
-        run(&[(Reverse, &records(&server_hello(0x0303, [5; 32], 0xc02f, &[]), 999)), (Forward, &[23, 3, 3, 0, 40])]);
+    assert_eq!((found[0].client_version, found[0].resumption, feed), (None, None, Feed::More));
+    // It was not a ClientHello that went the other way, and none is to come; nor is a certificate.
+    let data = [23, 3, 3, 0, 40];
+    let (_, feed) = run(&[(Reverse, &hello), (Forward, &data), (Reverse, &data)]);
     assert_eq!(feed, Feed::Done);
 }
 
 #[test]
-fn after_a_retry_request_the_server_hello_counts() {
+fn a_second_hello_is_a_second_transaction() {
     let retry = super::hello::RETRY_RANDOM;
     let mut first = records(&server_hello(0x0303, retry, 0x1302, &extension(43, &[3, 4])), 999);
     first.extend([20, 3, 3, 0, 1, 1]); // change_cipher_spec
     let client = records(&modern(), 16_384);
     let (found, feed) = run(&[(Forward, &client), (Reverse, &first)]);
     assert_eq!((found[0].version, found[0].cipher_suite, feed), (Some(0x0304), Some(0x1302), Feed::More));
+    assert_eq!((found[0].hello_retry, found[0].resumption), (Some(1), None));
     let second = records(&tls13([5; 32]), 999);
-    let (found, feed) = run(&[(Forward, &client), (Reverse, &first), (Forward, &client), (Reverse, &second)]);
+    // The request of the server shaped it: another extension.
+    let shaped = client_hello(0x0303, &SUITES[..3], Some(&extension(44, &[0, 1, 2])));
+    let shaped = [&[20, 3, 3, 0, 1, 1][..], &records(&shaped, 200)].concat();
+    let (found, feed) = run(&[(Forward, &client), (Reverse, &first), (Forward, &shaped), (Reverse, &second)]);
+    let [before, after] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((before.cipher_suite, before.hello_retry, feed), (Some(0x1302), Some(1), Feed::Done));
+    assert_eq!((after.cipher_suite, after.hello_retry, after.resumption), (Some(0x1301), None, Some(0)));
+    let ja3s = |tls: &Tls| tls.ja3s.clone();
+    assert_eq!((ja3s(before) == ja3s(after), before.ja4 == after.ja4), (false, false));
+    // It was not captured: what the server says at last counts.
+    let (found, feed) = run(&[(Forward, &client), (Reverse, &first), (Reverse, &second)]);
     assert_eq!((found.len(), found[0].cipher_suite, feed), (1, Some(0x1301), Feed::Done));
+}
+
+#[test]
+fn a_second_hello_comes_after_early_data() {
+    let early = [extension(42, &[]), extension(41, &[0; 9])].concat();
+    let hello = records(&client_hello(0x0303, &SUITES, Some(&early)), 16_384);
+    let data = [&[23, 3, 3][..], &vector16(&[9; 700])].concat();
+    let forward = [&hello[..], &[20, 3, 3, 0, 1, 1], &data, &data].concat();
+    let retry = records(&server_hello(0x0303, super::hello::RETRY_RANDOM, 0x1302, &extension(43, &[3, 4])), 999);
+    let again = records(&modern(), 16_384);
+    let server = records(&tls13([5; 32]), 999);
+    let (found, feed) = run(&[(Forward, &forward), (Reverse, &retry), (Forward, &again), (Reverse, &server)]);
+    assert_eq!((found.len(), feed), (2, Feed::Done));
+    assert_eq!(text(found[1].ja4.as_bytes()), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+    // Without an offer of early data, what is encrypted says that no hello follows.
+    let hello = records(&modern(), 16_384);
+    let (found, _) = run(&[(Forward, &hello), (Forward, &data), (Forward, &again)]);
+    assert_eq!(found.len(), 1);
+}
+
+#[test]
+fn resumption_is_told_by_what_the_server_says() {
+    let resumption = |client: &[u8], server: &[u8], behind: &[u8]| {
+        let server = [&records(server, 999), behind].concat();
+        let (found, feed) = run(&[(Forward, &records(client, 999)), (Reverse, &server)]);
+        assert_eq!((found.len(), feed), (1, Feed::Done));
+        found[0].resumption
+    };
+    let plain = client_hello(0x0303, &SUITES, Some(&server_name(b"a.bc")));
+    let ticket = client_hello(0x0303, &SUITES, Some(&extension(35, &[7; 40])));
+    let no_ticket = client_hello(0x0303, &SUITES, Some(&extension(35, &[])));
+    let echo = server_hello_of(0x0303, [5; 32], &[9; 32], 0xc02f, &[]);
+    let other = server_hello_of(0x0303, [5; 32], &[8; 32], 0xc02f, &[]);
+    let none = server_hello(0x0303, [5; 32], 0xc02f, &[]);
+    let change = [20, 3, 3, 0, 1, 1];
+    let done = records(&handshake(14, &[]), 9); // ServerHelloDone
+    let new_ticket = records(&handshake(4, &[0; 10]), 99); // NewSessionTicket
+    assert_eq!(resumption(&plain, &echo, &[]), Some(1));
+    assert_eq!(resumption(&no_ticket, &echo, &[]), Some(1));
+    assert_eq!(resumption(&ticket, &echo, &[]), Some(2));
+    assert_eq!(resumption(&ticket, &none, &change), Some(2));
+    assert_eq!(resumption(&ticket, &none, &new_ticket), Some(2));
+    assert_eq!(resumption(&ticket, &other, &done), Some(0));
+    assert_eq!(resumption(&plain, &none, &done), Some(0));
+    let chosen = |kinds: &[u8]| server_hello_of(0x0303, [5; 32], &[9; 32], 0x1301, kinds);
+    let psk = chosen(&[extension(43, &[3, 4]), extension(41, &[0, 0])].concat());
+    assert_eq!(resumption(&plain, &psk, &[]), Some(3));
+    assert_eq!(resumption(&plain, &chosen(&extension(43, &[3, 4])), &[]), Some(0));
+}
+
+#[test]
+fn what_is_chosen_and_what_is_hidden() {
+    let chosen = extension(16, &vector16(&vector8(b"h2")));
+    let (found, _) = run(&[(Reverse, &records(&server_hello(0x0303, [5; 32], 0xc02f, &chosen), 999))]);
+    assert_eq!(found[0].alpn_chosen.as_bytes(&found[0].memory), b"h2");
+    let ech = |kind| {
+        let hello = client_hello(0x0303, &SUITES, Some(&extension(kind, &[0; 9])));
+        run(&[(Forward, &records(&hello, 999))]).0[0].ech
+    };
+    assert_eq!([0xfe0d, 0xffce, 0xff01].map(ech), [Some(1), Some(2), None]);
+}
+
+#[test]
+fn a_gap_loses_the_side_that_has_it() {
+    let mut session = Session::default();
+    let mut pools = Pools::default();
+    session.begin([40_000, 4000]);
+    let mut feed = |session: &mut Session, direction, bytes: &[u8]| {
+        let input = Input { bytes, direction, transport: Transport::Stream, hinted: false, snapped: false };
+        let feed = session.feed(input, Timestamp::ZERO, &mut pools);
+        if feed == Feed::More && direction == Forward {
+            session.gap(Forward, 9, &mut pools);
+        }
+        feed
+    };
+    assert_eq!(feed(&mut session, Forward, &records(&modern(), 16_384)), Feed::More);
+    assert_eq!(feed(&mut session, Forward, &[1, 2, 3]), Feed::More);
+    assert_eq!(feed(&mut session, Reverse, &records(&tls13([5; 32]), 16_384)), Feed::Done);
+}
+
+#[test]
+fn a_server_that_knows_no_tls_is_recognised() {
+    let mut session = Session::default();
+    let mut pools = Pools::default();
+    session.begin([40_000, 4000]);
+    let mut slugs = Vec::new();
+    let client = records(&modern(), 16_384);
+    let server = b"HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n";
+    for (direction, bytes) in [(Forward, &client[..]), (Reverse, server)] {
+        let input = Input { bytes, direction, transport: Transport::Stream, hinted: false, snapped: false };
+        session.feed(input, Timestamp::ZERO, &mut pools);
+        session.settle(&mut pools, &mut |app, _| slugs.push(app.slug()));
+    }
+    session.finish(&mut pools, &mut |app, _| slugs.push(app.slug()));
+    assert_eq!(slugs, ["tls", "http"]);
 }
 
 #[test]
