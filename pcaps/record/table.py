@@ -37,7 +37,7 @@ def rows():
         if name in TARGETS:
             t = TARGETS[name]
             tools = ", ".join(TOOL.get(p, p) for p in t.needs if p not in ("ping", "openssl"))
-            origin = f"{tools or 'ping'}; `record.py {name}`"
+            origin = f"{tools or t.needs[0]}; `record.py {name}`"
             proves = t.proves + (" (expected made with `" + " ".join(t.oracle) + "`)" if t.oracle else "")
         else:
             tools, proves = LOOPBACK[name]

@@ -459,6 +459,48 @@ def quic_http3(lab, path):
         client("again.example.com", *state)
 
 
+@target("tls/handshakes.pcap", "openssl over TCP and UDP: certificates of RSA and P-256 with their issuer, HelloRetryRequest, sessions resumed by identifier, ticket "
+        "and pre-shared key, ALPN; DTLS 1.0 and 1.2 with cookies, in fragments", ["openssl"])
+def handshakes(lab, path):
+    lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("web", "198.51.100.80/24", "2001:db8:2::80/64")
+    ssl = lambda *a: sh("openssl", *a)
+    issuer, leaf = "/run/lab/issuer", "/run/lab/leaf"
+    ssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/C=CZ/O=Example, a.s./CN=Example CA", "-keyout", issuer + ".key", "-out", issuer + ".crt")
+    ssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/C=CZ/O=Example/CN=www.example.org", "-keyout", leaf + ".key", "-out", leaf + ".csr")
+    names = lab.file("names", "subjectAltName=DNS:www.example.org,DNS:example.org,IP:198.51.100.80,email:hostmaster@example.org\n")
+    ssl("x509", "-req", "-days", "365", "-in", leaf + ".csr", "-CA", issuer + ".crt", "-CAkey", issuer + ".key", "-CAcreateserial", "-extfile", str(names), "-out", leaf + ".crt")
+    rsa = ("-cert", leaf + ".crt", "-key", leaf + ".key", "-cert_chain", issuer + ".crt")
+    cert, key = lab.certificate("small.example.com")
+    ec = ("-cert", cert, "-key", key)
+
+    def server(port, *a):
+        # It ends with its standard input.
+        command = " ".join(["sleep 600 | openssl s_server -quiet -accept", f"198.51.100.80:{port}", *map(str, a)])
+        lab.start("web", "sh", "-c", command, **{"udp" if "-mtu" in a else "tcp": [port]})
+
+    server(443, *rsa, "-www", "-groups", "P-256", "-alpn", "h2,http/1.1")
+    server(8443, *ec, "-www", "-no_ticket")
+    weak = ("-cipher", "ALL:@SECLEVEL=0")
+    server(4433, *rsa, "-dtls1_2", "-listen", "-mtu", "400")
+    server(4434, *ec, "-dtls1", "-mtu", "600", *weak)
+
+    def client(port, *a):
+        lab.run("desk", "openssl", "s_client", "-connect", f"198.51.100.80:{port}", *a, stdin=b"GET / HTTP/1.0\r\n\r\n", ok=None)
+
+    session = ("-sess_out", "/run/lab/session", "-ign_eof")
+    again = ("-sess_in", "/run/lab/session", "-ign_eof")
+    with lab.capture(path):
+        client(443, "-tls1_3", "-groups", "X25519:P-256", "-servername", "www.example.org", "-alpn", "h2,http/1.1", *session)
+        client(443, "-tls1_3", "-groups", "X25519:P-256", "-servername", "www.example.org", "-alpn", "h2,http/1.1", *again)
+        client(443, "-tls1_2", "-servername", "www.example.org", "-alpn", "http/1.1", *session)
+        client(443, "-tls1_2", "-servername", "www.example.org", "-alpn", "http/1.1", *again)
+        client(8443, "-tls1_2", "-servername", "small.example.com", *session)
+        client(8443, "-tls1_2", "-servername", "small.example.com", *again)
+        client(4433, "-dtls1_2", "-servername", "www.example.org", "-mtu", "400")
+        client(4434, "-dtls1", "-servername", "small.example.com", *weak)
+
+
 # ---------------------------------------------------------------- time
 
 def chrony(lab, host, text, *argv):
