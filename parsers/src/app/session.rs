@@ -479,6 +479,7 @@ macro_rules! declare {
                 }
             }
 
+            #[inline(always)]
             fn memory(&self, depth: usize) -> Option<Range<*const u8>> {
                 match self {
                     Self::Undecided => None,
@@ -688,6 +689,7 @@ impl Session {
 
     /// Memory that this session points to, for whoever wants to ask for it before it is needed: at depth 0 the parser
     /// and the oldest transaction, at 1 its texts, or the room for them.
+    #[inline(always)]
     #[must_use]
     pub fn memory(&self, depth: usize) -> Option<Range<*const u8>> {
         self.state.memory(depth)

@@ -130,10 +130,12 @@ impl super::Parser for Parser {
         max_open: 1,
     };
 
+    #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
         if header::is_quic(input.bytes, input.hinted, input.snapped) { Probe::Yes } else { Probe::No }
     }
 
+    #[inline(always)]
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Quic>, scratch: &mut Scratch) -> Step {
         let index = transactions.oldest_open().unwrap_or_else(|| transactions.open().0);
         let Some(fields) = transactions.fields_mut(index) else { return Step::Reject };

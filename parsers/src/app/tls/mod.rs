@@ -127,10 +127,12 @@ impl super::Parser for Parser {
         max_open: 1,
     };
 
+    #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
         if input.transport == Transport::Datagram { dtls::probe(input.bytes) } else { probe(input.bytes) }
     }
 
+    #[inline(always)]
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Tls>, scratch: &mut Scratch) -> Step {
         let side = input.direction.index();
         let state = self.sides[side];
