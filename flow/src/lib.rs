@@ -21,6 +21,6 @@ pub use packet::{BATCH, LinkType, Merged, Packet, PacketSource, SharedOctets, So
 pub use record::{Counters, EndReason, ExtraElement, FlowRecord, Origin, RecordSink, tcp_flags};
 pub use time::Timestamp;
 pub use value::{
-    Compact, Field, Item, List, Memory, OnceList, OnceOctets, OnceText, ShortOctets, ShortText, Text, TextList, Value,
-    Values, allocated,
+    Compact, Field, Item, List, Memory, OnceList, OnceOctets, OnceText, OnceTexts, ShortOctets, ShortText, Text,
+    TextList, Value, Values, allocated,
 };

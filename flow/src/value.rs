@@ -191,6 +191,33 @@ impl Memory {
         Place { at, len: needed as u32, room }
     }
 
+    /// Appends octets behind their number, and says where: the index of the number, and one more.
+    fn push_counted(&mut self, octets: &[u8]) -> u32 {
+        self.reserve(COUNT + octets.len());
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(&(octets.len() as u16).to_ne_bytes());
+        self.bytes.extend_from_slice(octets);
+        at as u32 + 1
+    }
+
+    /// The same of a piece of what is longer: a short piece is copied with what follows it, which is then forgotten, so that
+    /// the number of octets, which is different each time, decides nothing.
+    #[inline]
+    fn push_piece(&mut self, within: &[u8], piece: Range<usize>) -> u32 {
+        const SHORT: usize = 64;
+        let len = piece.len();
+        let rest = within.get(piece.start..).unwrap_or_default();
+        let Some(fixed) = rest.first_chunk::<SHORT>().filter(|_| len <= SHORT) else {
+            return self.push_counted(rest.get(..len).unwrap_or(rest));
+        };
+        self.reserve(COUNT + SHORT);
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(&(len as u16).to_ne_bytes());
+        self.bytes.extend_from_slice(fixed);
+        self.bytes.truncate(at + COUNT + len);
+        at as u32 + 1
+    }
+
     fn reserve(&mut self, more: usize) {
         let needed = self.bytes.len() + more;
         if needed > self.bytes.capacity() {
@@ -553,6 +580,9 @@ impl<const ITEMS: usize, const MAX: usize> Field for TextList<ITEMS, MAX> {
     }
 }
 
+/// Octets of the number in front of what a [`Slot`] points to.
+const COUNT: usize = size_of::<u16>();
+
 /// What a [`List`] can hold.
 pub trait Item: Copy + PartialEq {
     /// The item as it lies in memory.
@@ -680,12 +710,15 @@ struct Slot(u32);
 
 impl Slot {
     fn set(&mut self, octets: &[u8], max: usize, memory: &mut Memory) {
-        let most = size_of::<u16>() + max;
-        let fitting = octets.get(..max).unwrap_or(octets);
-        memory.cut |= fitting.len() < octets.len();
-        // The length fits, as the bounds of the types say.
-        let place = memory.append(Place::default(), &(fitting.len() as u16).to_ne_bytes(), most);
-        self.0 = memory.append(place, fitting, most).at.saturating_add(1);
+        self.set_piece(octets, 0..octets.len(), max, memory);
+    }
+
+    /// Sets a piece of what is longer.
+    #[inline]
+    fn set_piece(&mut self, within: &[u8], piece: Range<usize>, max: usize, memory: &mut Memory) {
+        let fitting = piece.start..piece.end.min(piece.start.saturating_add(max));
+        memory.cut |= fitting.end < piece.end;
+        self.0 = if fitting.is_empty() { 0 } else { memory.push_piece(within, fitting) };
     }
 
     fn get(self, memory: &Memory) -> &[u8] {
@@ -749,6 +782,111 @@ once_field! {
 once_field! {
     /// At most `MAX` octets that are no text and are set once, in four octets of their struct. Empty and absent are the same.
     OnceOctets Octets
+}
+
+impl<const MAX: usize> OnceText<MAX> {
+    /// Sets the value to a piece of what is longer, which is quicker than to cut it out first.
+    #[inline]
+    pub fn set_piece(&mut self, within: &[u8], piece: Range<usize>, memory: &mut Memory) {
+        const { assert!(MAX <= u16::MAX as usize) };
+        self.0.set_piece(within, piece, MAX, memory);
+    }
+
+    /// Whether it was never set, or set to nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.0 == 0
+    }
+}
+
+/// At most `ITEMS` texts of at most `MAX` octets each, in four octets of their struct: for what is rare, or is
+/// written in one go. Each text that comes after something else was written moves all.
+#[derive(Clone, Debug, Default)]
+pub struct OnceTexts<const ITEMS: usize, const MAX: usize> {
+    /// Texts, each behind its length.
+    slot: Slot,
+}
+
+impl<const ITEMS: usize, const MAX: usize> OnceTexts<ITEMS, MAX> {
+    /// Appends a text. A text that is too long is cut off, one too many is left out.
+    pub fn push(&mut self, text: &[u8], memory: &mut Memory) {
+        const { assert!(ITEMS * (COUNT + MAX) <= u16::MAX as usize) };
+        let fitting = text.get(..MAX).unwrap_or(text);
+        if self.slot.0 == 0 && ITEMS > 0 {
+            memory.cut |= fitting.len() < text.len();
+            memory.reserve(2 * COUNT + fitting.len());
+            self.slot = Slot(memory.bytes.len() as u32 + 1);
+            memory.bytes.extend_from_slice(&((COUNT + fitting.len()) as u16).to_ne_bytes());
+            memory.bytes.extend_from_slice(&(fitting.len() as u16).to_ne_bytes());
+            memory.bytes.extend_from_slice(fitting);
+            return;
+        }
+        self.push_behind(text.len() > MAX, fitting, memory);
+    }
+
+    #[inline(never)]
+    fn push_behind(&mut self, is_cut: bool, fitting: &[u8], memory: &mut Memory) {
+        let fits = self.iter(memory).count() < ITEMS;
+        memory.cut |= is_cut || !fits;
+        if !fits {
+            return;
+        }
+        let (from, len) = ((self.slot.0 as usize).wrapping_sub(1), self.octets(memory).len());
+        memory.reserve(2 * COUNT + len + COUNT + fitting.len());
+        let mut at = memory.bytes.len();
+        if len > 0 && from.saturating_add(COUNT + len) == at {
+            at = from;
+        } else {
+            memory.bytes.extend_from_slice(&[0; COUNT]);
+            if len > 0 {
+                memory.bytes.extend_from_within(from + COUNT..from + COUNT + len);
+            }
+        }
+        memory.bytes.extend_from_slice(&(fitting.len() as u16).to_ne_bytes());
+        memory.bytes.extend_from_slice(fitting);
+        let all = ((len + COUNT + fitting.len()) as u16).to_ne_bytes();
+        if let Some(count) = memory.bytes.get_mut(at..at + COUNT) {
+            count.copy_from_slice(&all);
+        }
+        self.slot = Slot(at as u32 + 1);
+    }
+
+    /// The texts in the order in which they came.
+    pub fn iter<'a>(&self, memory: &'a Memory) -> impl Iterator<Item = &'a [u8]> + use<'a, ITEMS, MAX> {
+        let mut octets = self.octets(memory);
+        std::iter::from_fn(move || {
+            let (text, rest) = first_text(octets)?;
+            octets = rest;
+            Some(text)
+        })
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.slot.0 == 0
+    }
+
+    fn octets<'a>(&self, memory: &'a Memory) -> &'a [u8] {
+        let octets = self.slot.get(memory);
+        // More there is only in other memory than its own.
+        if octets.len() > ITEMS * (COUNT + MAX) { &[] } else { octets }
+    }
+}
+
+impl<const ITEMS: usize, const MAX: usize> Field for OnceTexts<ITEMS, MAX> {
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+    fn value<'a>(&'a self, memory: &'a Memory) -> Option<Value<'a>> {
+        let split: Split = |octets| first_text(octets).map(|(text, rest)| (Value::Text(text), rest));
+        (!self.is_empty()).then(|| Value::List(Values { octets: self.octets(memory), split }))
+    }
+    fn assign(&mut self, value: Value<'_>, memory: &mut Memory) -> bool {
+        let (Value::Text(bytes) | Value::Octets(bytes)) = value else { return false };
+        self.push(bytes, memory);
+        true
+    }
 }
 
 /// At most `ITEMS` numbers or addresses that are set once, in four octets of their struct.
@@ -895,6 +1033,38 @@ mod tests {
         list.push(b"abcd", &mut memory);
         assert_eq!(list.iter(&memory).collect::<Vec<_>>(), [&b"abc"[..]]);
         assert!(memory.is_cut());
+    }
+
+    #[test]
+    fn a_text_that_is_set_once_keeps_to_its_bound_wherever_it_is_cut_from() {
+        let (mut memory, within) = (Memory::default(), [b'x'; 200]);
+        for (from, len) in [(0, 0), (0, 1), (3, 64), (3, 65), (150, 50), (199, 1), (40, 100), (0, 200)] {
+            let mut text = OnceText::<100>::default();
+            text.set_piece(&within, from..from + len, &mut memory);
+            assert_eq!(text.as_bytes(&memory), &within[..len.min(100)]);
+            assert_eq!(text.value(&memory).is_some(), len > 0);
+            assert_eq!(memory.is_cut(), len > 100);
+        }
+        assert_eq!(size_of::<OnceText<100>>(), 4);
+    }
+
+    #[test]
+    fn lists_in_little_place_do_not_disturb_each_other() {
+        let mut memory = Memory::default();
+        let (mut a, mut b) = (OnceTexts::<3, 4>::default(), OnceTexts::<2, 4>::default());
+        assert_eq!(a.value(&memory), None);
+        for word in ["one", "", "three", "four"] {
+            a.push(word.as_bytes(), &mut memory);
+            b.push(word.as_bytes(), &mut memory);
+        }
+        assert_eq!(a.iter(&memory).collect::<Vec<_>>(), [&b"one"[..], b"", b"thre"]);
+        assert_eq!(b.iter(&memory).collect::<Vec<_>>(), [&b"one"[..], b""]);
+        assert!(memory.is_cut());
+        // In other memory there is nothing, or whatever is there, but within the bounds.
+        let mut other = Memory::default();
+        a.push(b"x", &mut other);
+        assert_eq!(a.iter(&other).collect::<Vec<_>>(), [b"x"]);
+        assert_eq!(size_of_val(&a), 4);
     }
 
     #[test]
