@@ -85,7 +85,7 @@ impl Default for Fields {
             dns.answers.push(format!("www.example.net 300 A 192.0.2.{last}").as_bytes(), &mut dns.memory);
         }
         let mut http = Http { status_code: Some(200), ..Http::default() };
-        http.request_method.set(b"GET");
+        http.request_method.set(b"GET", &mut http.memory);
         http.request_target.set(b"/a/path/to/some/page.html?with=query", &mut http.memory);
         http.request_host.set(b"www.example.net", &mut http.memory);
         http.user_agent

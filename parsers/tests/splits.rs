@@ -58,7 +58,7 @@ fn http() -> Turns {
     turns(&[
         (
             Forward,
-            "GET /a HTTP/1.1\nHost: one.example\nUser-Agent: test\nReferer: http://x/\n\nHEAD /b HTTP/1.1\nHost: two.example\n\n",
+            "GET /a HTTP/1.1\nHost: one.example\nUser-Agent: test\nReferer: http://x/\nCookie: a=1; b=2\nVia: 1.1 v\n w\n\nHEAD /b HTTP/1.1\nHost: two.example\n\n",
         ),
         (
             Reverse,
@@ -73,6 +73,24 @@ fn http() -> Turns {
         (Reverse, "HTTP/1.1 200 Established\n\n"),
         (Reverse, "220 mail.example ESMTP\n"),
     ])
+}
+
+/// HTTP/2 after an upgrade: header blocks of RFC 7541 appendices C.4.1 and C.4.2, the second in two frames.
+fn h2c() -> Turns {
+    let mut turns = turns(&[
+        (Forward, "GET /up HTTP/1.1\nHost: h2.example\nUpgrade: h2c\nHTTP2-Settings: AAMAAABk\n\n"),
+        (Reverse, "HTTP/1.1 101 Switching Protocols\nUpgrade: h2c\n\n"),
+        (Forward, "PRI * HTTP/2.0\n\nSM\n\n"),
+    ]);
+    turns[2].1.extend_from_slice(
+        b"\0\0\0\x04\0\0\0\0\0\0\0\x11\x01\x05\0\0\0\x03\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff\
+          \0\0\x03\x01\x01\0\0\0\x05\x82\x86\x84\0\0\x09\x09\x04\0\0\0\x05\xbe\x58\x86\xa8\xeb\x10\x64\x9c\xbf",
+    );
+    // The answers of streams 1 and 3, content of 3 between them.
+    let answers =
+        b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x05\0\0\0\x01\x88\0\0\x05\0\0\0\0\0\x03HTTP/\0\0\x01\x01\x05\0\0\0\x03\x8d";
+    turns.push((Reverse, answers.to_vec()));
+    turns
 }
 
 fn smtp() -> Turns {
@@ -122,8 +140,13 @@ fn long(turns: &Turns) -> Turns {
     turns.iter().map(|(direction, bytes)| (*direction, longer(bytes))).collect()
 }
 
-fn conversations() -> [(&'static str, [u16; 2], Turns, usize); 3] {
-    [("http", [40_000, 12_345], http(), 4), ("smtp", [40_000, 25], smtp(), 2), ("sip", [40_000, 5060], sip(), 3)]
+fn conversations() -> [(&'static str, [u16; 2], Turns, usize); 4] {
+    [
+        ("http", [40_000, 12_345], http(), 4),
+        ("h2c", [40_000, 80], h2c(), 3),
+        ("smtp", [40_000, 25], smtp(), 2),
+        ("sip", [40_000, 5060], sip(), 3),
+    ]
 }
 
 #[test]
@@ -157,7 +180,7 @@ fn what_is_cut_is_the_same_octet_by_octet() {
 proptest! {
     #[test]
     fn any_split_gives_the_same(
-        which in 0..3usize,
+        which in 0..4usize,
         is_long in any::<bool>(),
         cuts in prop::collection::vec(any::<Index>(), 0..12),
     ) {
@@ -170,7 +193,7 @@ proptest! {
     /// Octets changed, left out and doubled: whatever is found, it is found without a panic, and within bounds.
     #[test]
     fn broken_streams_do_no_harm(
-        which in 0..3usize,
+        which in 0..4usize,
         cuts in prop::collection::vec(any::<Index>(), 0..6),
         changes in prop::collection::vec((any::<Index>(), any::<Index>(), any::<u8>(), 0..4u8), 1..8),
         gaps in prop::collection::vec((any::<Index>(), any::<bool>(), 0..100_000u64), 0..4),

@@ -149,11 +149,13 @@ impl<'a> Lines<'a> {
     }
 
     /// Octets that were not read: those after the empty line, if there is one.
+    #[allow(dead_code, reason = "not every set of parsers goes on behind a head")]
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
     /// Whether the empty line was read.
+    #[allow(dead_code, reason = "not every set of parsers goes on behind a head")]
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }

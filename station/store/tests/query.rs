@@ -162,7 +162,7 @@ fn sample() -> Vec<Owned> {
     (web.record.reverse.packets, web.record.reverse.octets) = (20, 1_800_000);
     let mut http = Http::default();
     http.request_host.set(b"www.example.org", &mut http.memory);
-    http.request_method.set(b"GET");
+    http.request_method.set(b"GET", &mut http.memory);
     http.status_code = Some(200);
     web.app = Some(AppFields::Http(Box::new(http)));
     let mut dns = uniflow("2001:db8:1:2:3::4", "2001:db8::53", (40_000, 53), 17, (1_000, 2), (1, 80));

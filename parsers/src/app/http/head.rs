@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Start lines and header fields, line by line: folded lines, odd octets and broken header lines are in use, allowed or not.
+//! First lines, and what is taken for a message: odd octets and broken lines are in use, allowed or not.
+
+use std::ops::Range;
 
 use crate::app::line;
 
@@ -13,10 +15,15 @@ const MAX_METHOD: usize = 32;
 pub(super) enum Shape {
     Request,
     Response,
+    /// What a client of HTTP/2 sends first.
+    Preface,
     Neither,
     /// Cannot be told yet.
     More,
 }
+
+/// What a client of HTTP/2 sends first (RFC 9113 section 3.4).
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Tells a message by its beginning. `is_all`: more will not come.
 ///
@@ -28,6 +35,11 @@ pub(super) fn shape(bytes: &[u8], is_all: bool) -> Shape {
         Shape::Neither => {}
         Shape::More if is_all => return Shape::Neither,
         told => return told,
+    }
+    match bytes.get(..PREFACE.len()) {
+        Some(first) if first == PREFACE => return Shape::Preface,
+        None if PREFACE.starts_with(bytes) && !is_all => return Shape::More,
+        Some(_) | None => {}
     }
     if !line::may_begin_with_method(bytes, MAX_METHOD) {
         return Shape::Neither;
@@ -68,21 +80,25 @@ fn is_method(bytes: &[u8]) -> bool {
 }
 
 /// Methods that are believed without having seen the version: it may be far behind a long target.
+///
+/// The registry of RFC 9110 section 16.1, and those of UPnP, of Microsoft's RPC, SSTP, BITS and Configuration Manager.
+#[rustfmt::skip]
+const KNOWN: &[&[u8]] = &[
+    b"ACL", b"BASELINE-CONTROL", b"BIND", b"BITS_POST", b"CCM_POST", b"CHECKIN", b"CHECKOUT", b"CONNECT", b"COPY", b"DELETE", b"GET",
+    b"HEAD", b"LABEL", b"LINK", b"LOCK", b"M-SEARCH", b"MERGE", b"MKACTIVITY", b"MKCALENDAR", b"MKCOL", b"MKREDIRECTREF",
+    b"MKWORKSPACE", b"MOVE", b"NOTIFY", b"OPTIONS", b"ORDERPATCH", b"PATCH", b"POST", b"PROPFIND", b"PROPPATCH", b"PURGE", b"PUT",
+    b"QUERY", b"REBIND", b"REPORT", b"RPC_IN_DATA", b"RPC_OUT_DATA", b"SEARCH", b"SSTP_DUPLEX_POST", b"SUBSCRIBE", b"TRACE",
+    b"UNBIND", b"UNCHECKOUT", b"UNLINK", b"UNLOCK", b"UNSUBSCRIBE", b"UPDATE", b"UPDATEREDIRECTREF", b"VERSION-CONTROL",
+];
+
 fn is_known(method: &[u8]) -> bool {
-    const KNOWN: &[&[u8]] = &[
-        b"CONNECT",
-        b"DELETE",
-        b"GET",
-        b"HEAD",
-        b"OPTIONS",
-        b"PATCH",
-        b"POST",
-        b"PROPFIND",
-        b"PUT",
-        b"REPORT",
-        b"TRACE",
-    ];
     KNOWN.contains(&method)
+}
+
+/// Whether a message that begins so has a version, as far as its first line is there.
+pub(super) fn has_version(bytes: &[u8]) -> bool {
+    let request = line::first(bytes).and_then(|(line, _)| RequestLine::parse(line));
+    request.is_none_or(|request| !request.version.is_empty())
 }
 
 fn starts_a_target(bytes: &[u8]) -> bool {
@@ -93,8 +109,11 @@ fn starts_a_target(bytes: &[u8]) -> bool {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct RequestLine<'a> {
     pub(super) method: &'a [u8],
-    /// Whatever stands between method and version, which may be nothing.
+    /// Whatever stands between method and version, which may be nothing. After CONNECT no more than one word.
     pub(super) target: &'a [u8],
+    /// Where in the line it begins.
+    pub(super) target_at: usize,
+    /// Empty if there is none, as before HTTP/1.0 (RFC 1945 section 4.1): then no header fields follow either, or should not.
     pub(super) version: &'a [u8],
 }
 
@@ -102,101 +121,96 @@ impl<'a> RequestLine<'a> {
     fn parse(line: &'a [u8]) -> Option<Self> {
         let line = line.trim_ascii_end();
         let first = line::find(line, b' ')?;
+        let method = line.get(..first)?;
+        if !is_method(method) {
+            return None;
+        }
         let last = line.iter().rposition(|&b| b == b' ')?;
-        let (method, version) = (line.get(..first)?, line.get(last + 1..)?);
-        let target = line.get(first..last)?.trim_ascii();
-        (is_method(method) && version.starts_with(b"HTTP/1.")).then_some(Self { method, target, version })
+        let version = line.get(last + 1..)?;
+        if last > first && version.starts_with(b"HTTP/1.") {
+            let target = line.get(first..last)?.trim_ascii_start();
+            let target_at = last - target.len();
+            let target = target.trim_ascii_end();
+            return Some(Self {
+                method,
+                target: if method == b"CONNECT" { word(target) } else { target },
+                target_at,
+                version,
+            });
+        }
+        let target = line.get(first..)?.trim_ascii_start();
+        let target_at = line.len() - target.len();
+        let is_simple = is_known(method) && starts_a_target(target) && word(target).len() == target.len();
+        is_simple.then_some(Self { method, target, target_at, version: b"" })
     }
 }
 
+fn word(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&b| b == b' ').next().unwrap_or_default()
+}
+
 /// What the first line says.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Start<'a> {
     Request(RequestLine<'a>),
-    Response { version: &'a [u8], status: u16, reason: &'a [u8] },
+    /// The reason phrase is a piece of the line.
+    Response {
+        version: &'a [u8],
+        status: u16,
+        reason: Range<usize>,
+    },
 }
 
 impl<'a> Start<'a> {
-    fn parse(line: &'a [u8]) -> Option<Self> {
+    pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         if !line.starts_with(b"HTTP/") {
             return RequestLine::parse(line).map(Self::Request);
         }
         let version = line.split(|&b| b == b' ').next()?;
         let (status, reason) = line.get(version.len()..)?.trim_ascii_start().split_at_checked(3)?;
         let reason = reason.strip_prefix(b" ").unwrap_or(reason);
-        Some(Self::Response { version, status: str::from_utf8(status).ok()?.parse().ok()?, reason })
+        Some(Self::Response { version, status: status_code(status)?, reason: line.len() - reason.len()..line.len() })
     }
 }
 
-/// A head: first line, and the header fields of interest, each as it stood first, perhaps folded.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Head<'a> {
-    pub(super) start: Start<'a>,
-    pub(super) host: &'a [u8],
-    pub(super) user_agent: &'a [u8],
-    pub(super) referer: &'a [u8],
-    pub(super) content_type: &'a [u8],
-    pub(super) server: &'a [u8],
-    /// Content-Length; `None` if there is none that is a number.
-    pub(super) content_length: Option<u64>,
-    pub(super) is_chunked: bool,
-    /// Octets of its lines.
-    pub(super) octets: usize,
-    /// Whether the empty line that ends it is among them.
-    pub(super) is_whole: bool,
+/// Three digits.
+pub(super) fn status_code(digits: &[u8]) -> Option<u16> {
+    let &[a, b, c] = digits else { return None };
+    let is_digits = a.is_ascii_digit() & b.is_ascii_digit() & c.is_ascii_digit();
+    is_digits.then(|| 100 * u16::from(a - b'0') + 10 * u16::from(b - b'0') + u16::from(c - b'0'))
 }
 
-impl<'a> Head<'a> {
-    /// Reads from the first line to the empty one, or to the last whole line.
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let (line, len) = line::first(bytes)?;
-        let mut head = Self {
-            start: Start::parse(line)?,
-            host: b"",
-            user_agent: b"",
-            referer: b"",
-            content_type: b"",
-            server: b"",
-            content_length: None,
-            is_chunked: false,
-            octets: 0,
-            is_whole: false,
-        };
-        let mut lines = line::Lines::new(bytes.get(len..)?, false);
-        lines.by_ref().for_each(|line| head.note(line));
-        head.octets = bytes.len() - lines.rest().len();
-        head.is_whole = lines.has_ended();
-        Some(head)
-    }
-
-    fn note(&mut self, line: &'a [u8]) {
-        let (field, value) = match line.first().map(u8::to_ascii_lowercase) {
-            Some(b'h') => (&mut self.host, line::value(line, b"host")),
-            Some(b's') => (&mut self.server, line::value(line, b"server")),
-            Some(b'r') => (&mut self.referer, line::value(line, b"referer")),
-            Some(b'u') => (&mut self.user_agent, line::value(line, b"user-agent")),
-            Some(b'c') => match line::value(line, b"content-length") {
-                Some(length) => return self.length(length),
-                None => (&mut self.content_type, line::value(line, b"content-type")),
-            },
-            Some(b't') => return self.coding(line::value(line, b"transfer-encoding").unwrap_or_default()),
-            _ => return,
-        };
-        if field.is_empty() {
-            *field = value.unwrap_or_default();
+/// Whether a first line is that of a message beyond doubt, so that [`shape`] need not be asked.
+pub(super) fn is_plain(line: &[u8], start: &Start<'_>) -> bool {
+    match start {
+        // `HTTP/1.1 200`, with one space: what [`status_shape`] asks for.
+        Start::Response { version, .. } => {
+            let is_digit = version.get(7).is_some_and(u8::is_ascii_digit);
+            version.len() == 8
+                && version.starts_with(b"HTTP/1.")
+                && is_digit
+                && line.get(9).is_some_and(u8::is_ascii_digit)
+        }
+        Start::Request(request) => {
+            line.len() < MAX_SHAPE && !request.version.is_empty() && !has_control(request.target)
         }
     }
+}
 
-    fn length(&mut self, value: &[u8]) {
-        let number = str::from_utf8(value).ok().and_then(|v| v.trim().parse().ok());
-        self.content_length = self.content_length.or(number);
-    }
-
-    fn coding(&mut self, value: &[u8]) {
-        const LAST: &[u8] = b"chunked";
-        let end = value.len().saturating_sub(LAST.len());
-        self.is_chunked |= value.get(end..).is_some_and(|last| last.eq_ignore_ascii_case(LAST));
-    }
+/// Whether there is a control character other than CR: eight octets at a time, and the last eight once more.
+fn has_control(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES << 7;
+    let Some(last) = bytes.last_chunk::<8>() else { return line::has_control(bytes) };
+    let (words, _) = bytes.as_chunks::<8>();
+    let seen = words.iter().chain([last]).fold(0, |seen, word| {
+        let word = u64::from_le_bytes(*word);
+        // Borrows may say yes for octets above one that is less than a space, never where there is none.
+        let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+        let delete = word ^ (ONES * 0x7f);
+        seen | below_space | (delete.wrapping_sub(ONES) & !delete)
+    });
+    seen & HIGH != 0 && line::has_control(bytes)
 }
 
 /// Host and port of a target in absolute form; `None` if it has another form.
