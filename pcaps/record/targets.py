@@ -409,6 +409,22 @@ def web_http(lab, path):
         curl(lab, "desk", "http://192.0.2.200/", "--connect-timeout", "1", ok=None)
 
 
+@target("http/h2c.pcap", "curl to a small server: HTTP/2 in the clear with prior knowledge and after an upgrade, several streams, interim responses, trailers; "
+        "HTTP/1.1 with cookies, Basic credentials, X-Forwarded-For, Via (expected made with `--no-l7`: the oracle reads no HTTP/2)", ["curl"], ["--no-l7"])
+def h2c(lab, path):
+    lab.host("desk", "192.0.2.11/24")
+    lab.host("web", "198.51.100.80/24")
+    resolve_sites(lab)
+    lab.start("web", sys.executable, HERE / "h2c.py", 8080, tcp=[8080])
+    out = lambda *urls: [x for u in urls for x in ("-o", "/dev/null", u)]
+    more = ("-u", "alice:secret", "-b", "sid=0123456789abcdef; lang=en", "-H", "X-Forwarded-For: 203.0.113.7", "-H", "X-Forwarded-For: 192.0.2.1", "-H", "Via: 1.1 proxy.example.net")
+    with lab.capture(path):
+        curl(lab, "desk", "-4", "--http2-prior-knowledge", *more, "-e", "http://www.example.org/", "http://www.example.com:8080/search?q=weir")
+        curl(lab, "desk", "-4", "--http2-prior-knowledge", "-d", "a=1&b=2", "-A", "weir fixture", "http://api.example.org:8080/form")
+        curl(lab, "desk", "-4", "--http2", *more, *out(*(f"http://shop.example.net:8080/{p}" for p in ("next", "index.html", "cart"))), "http://shop.example.net:8080/up")
+        curl(lab, "desk", "-4", "--http1.1", *more, "-d", "a=1", "-e", "http://www.example.org/", "http://www.example.com:8080/old")
+
+
 @target("web/tls.pcap", "curl and openssl s_client to nginx, IPv4 and IPv6: TLS 1.2 and 1.3, several server names, ALPN h2 and http/1.1, no SNI, resumption, refused version", ["curl", "nginx", "openssl"])
 def web_tls(lab, path):
     lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
