@@ -177,6 +177,11 @@ pub trait Parser: Default {
         true
     }
 
+    /// The flow that it was recognised in has these ports: for what only they tell. Comes before the first octets.
+    fn begin(&mut self, ports: [u16; 2]) {
+        let _ = ports;
+    }
+
     /// Octets of one direction are missing.
     fn gap(&mut self, direction: Direction) -> AfterGap;
 

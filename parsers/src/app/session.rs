@@ -369,7 +369,13 @@ macro_rules! declare {
 
         impl State {
             /// Asks who knows these octets. Yes without a state: there is no memory for one.
-            fn probe(bytes: &[u8], manner: Manner, hints: Hints, pools: &mut Pools) -> (Probe, Self) {
+            fn probe(
+                bytes: &[u8],
+                manner: Manner,
+                hints: Hints,
+                ports: [u16; 2],
+                pools: &mut Pools,
+            ) -> (Probe, Self) {
                 let mut more = false;
                 for asked_for_hinted in [true, false] {
                     if asked_for_hinted && hints == 0 {
@@ -384,8 +390,11 @@ macro_rules! declare {
                                     if !pools.budget.fits(Store::<super::$slug::Parser>::STATE) && pools.$slug.states.is_empty() {
                                         pools.shrink(Store::<super::$slug::Parser>::STATE);
                                     }
-                                    let state = pools.$slug.state(&mut pools.budget);
-                                    return (Probe::Yes, state.map_or(Self::Undecided, Self::$name));
+                                    let Some(mut state) = pools.$slug.state(&mut pools.budget) else {
+                                        return (Probe::Yes, Self::Undecided);
+                                    };
+                                    state.parser.begin(ports);
+                                    return (Probe::Yes, Self::$name(state));
                                 }
                                 Probe::More => more = true,
                                 Probe::No => {}
@@ -619,6 +628,7 @@ pub struct Session {
     attempts: [u8; 2],
     /// Protocols that the ports hint at.
     hints: Hints,
+    ports: [u16; 2],
     /// Octets of each direction that a parser has looked at.
     inspected: [u32; 2],
     /// Octets of each direction that were offered but not read.
@@ -685,6 +695,7 @@ impl Session {
     /// Prepares a session, new or recycled, for a flow with these ports.
     pub fn begin(&mut self, ports: [u16; 2]) {
         self.hints = hints(ports);
+        self.ports = ports;
     }
 
     /// Memory that this session points to, for whoever wants to ask for it before it is needed: at depth 0 the parser
@@ -943,7 +954,7 @@ impl Session {
         if bytes.is_empty() {
             return Recognised::No;
         }
-        let (answer, state) = State::probe(bytes, manner, self.hints, pools);
+        let (answer, state) = State::probe(bytes, manner, self.hints, self.ports, pools);
         self.state = state;
         match answer {
             Probe::Yes if matches!(self.state, State::Undecided) => {

@@ -302,6 +302,14 @@ impl<F: Fields> Transactions<F> {
         }
     }
 
+    /// Index of the transaction that was completed last. It is there until another one is opened or completed, or a timeout
+    /// takes it.
+    #[must_use]
+    pub fn last_completed(&self) -> Option<usize> {
+        let complete = self.entries().enumerate().filter(|(_, e)| matches!(e.phase, Phase::Complete | Phase::Current));
+        complete.max_by_key(|(_, e)| e.rank).map(|(index, _)| index)
+    }
+
     /// Memory of the oldest that is most likely needed next: its texts, once it is complete, or else the room for more.
     pub(super) fn memory(&self) -> Range<*const u8> {
         let memory = self.oldest.fields.memory();
