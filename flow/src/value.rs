@@ -361,7 +361,7 @@ macro_rules! compact {
         }
     )*};
 }
-compact!(u32 u64);
+compact!(u8 u16 u32 u64);
 
 /// Text of at most `MAX` octets, as it came from the wire. Empty and absent are the same.
 #[derive(Clone, Debug, Default)]

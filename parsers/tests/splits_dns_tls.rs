@@ -41,16 +41,20 @@ fn framed(message: &[u8]) -> Vec<u8> {
 
 /// A message about one of three names, with one of three identifiers.
 fn dns(is_response: bool) -> impl Strategy<Value = Vec<u8>> {
-    (0_u8..3, 0_u8..3, 0_u8..4, any::<bool>()).prop_map(move |(id, name, answers, junk)| {
+    (0_u8..3, 0_u8..3, 0_u8..4, any::<bool>(), any::<bool>()).prop_map(move |(id, name, answers, junk, edns)| {
         if junk && id == 2 && name == 2 {
             return framed(&[0xff; 20]);
         }
         let flags = if is_response { [0x81, 0x80] } else { [1, 0] };
         let answers = if is_response { answers } else { 0 };
-        let mut message = vec![0, id, flags[0], flags[1], 0, 1, 0, answers, 0, 0, 0, 0];
+        let mut message = vec![0, id, flags[0], flags[1], 0, 1, 0, answers, 0, 0, 0, u8::from(edns)];
         message.extend([1, b'a' + name, 0, 0, 1, 0, 1]);
         for i in 0..answers {
             message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, i]);
+        }
+        if edns {
+            // With a client's subnet, of 16 bits.
+            message.extend([0, 0, 41, 4, 208, 0, 0, 128, 0, 0, 10, 0, 8, 0, 6, 0, 1, 16, 0, 192, 0]);
         }
         framed(&message)
     })

@@ -19,15 +19,28 @@ const MAX_NAME: usize = 255;
 /// Most compression pointers of a name.
 const MAX_POINTERS: usize = 64;
 
+const RESPONSE: u16 = 0x8000;
+/// AA.
+pub(super) const AUTHORITATIVE: u16 = 0x0400;
+/// TC.
+pub(super) const TRUNCATED: u16 = 0x0200;
+/// RD.
+pub(super) const RECURSION_DESIRED: u16 = 0x0100;
+/// RA.
+pub(super) const RECURSION_AVAILABLE: u16 = 0x0080;
+const RESERVED: u16 = 0x0040;
+/// AD (RFC 4035 section 3.2.3).
+pub(super) const AUTHENTIC_DATA: u16 = 0x0020;
+
 /// The header (RFC 1035 section 4.1.1).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     pub(super) id: u16,
-    flags: u16,
+    pub(super) flags: u16,
     pub(super) questions: u16,
     pub(super) answers: u16,
-    authorities: u16,
-    additionals: u16,
+    pub(super) authorities: u16,
+    pub(super) additionals: u16,
 }
 
 impl Header {
@@ -44,7 +57,7 @@ impl Header {
     }
 
     pub(super) const fn is_response(self) -> bool {
-        self.flags & 0x8000 != 0
+        self.has(RESPONSE)
     }
 
     pub(super) const fn response_code(self) -> u8 {
@@ -56,8 +69,13 @@ impl Header {
         self.opcode() == 5
     }
 
-    const fn opcode(self) -> u16 {
-        self.flags >> 11 & 0x000f
+    pub(super) const fn opcode(self) -> u8 {
+        (self.flags >> 11 & 0x000f) as u8
+    }
+
+    /// Whether one of these flags is set.
+    pub(super) const fn has(self, flags: u16) -> bool {
+        self.flags & flags != 0
     }
 
     /// Whether a message may begin so: an assigned operation, and counts that a message can hold.
@@ -71,11 +89,10 @@ impl Header {
 
     /// Whether a message begins so where nobody expects one.
     fn is_ordinary(self) -> bool {
-        let reserved = self.flags & 0x0040;
         self.is_plausible()
             && matches!(self.opcode(), 0 | 4 | 5)
             && self.questions == 1
-            && reserved == 0
+            && !self.has(RESERVED)
             && (self.is_response() || (self.response_code() == 0 && (self.opcode() != 0 || self.answers == 0)))
             && self.response_code() <= 11
     }
@@ -109,6 +126,21 @@ pub(super) fn question(message: &[u8], name_at: usize) -> Option<Question> {
     let at = end_of_name(message, name_at)?;
     let mut c = Cursor::new(message.get(at..)?);
     Some(Question { name_at, kind: c.u16()?, class: c.u16()?, end: at + c.offset() })
+}
+
+/// The records of a section from an offset on, as far as they can be told apart; the offset behind them, if all of them can.
+pub(super) fn records<'m>(
+    message: &'m [u8],
+    mut at: usize,
+    count: u16,
+    mut each: impl FnMut(&Record<'m>),
+) -> Option<usize> {
+    for _ in 0..count {
+        let record = record(message, at)?;
+        at = record.end;
+        each(&record);
+    }
+    Some(at)
 }
 
 /// The record at an offset; `None` if the message ends within. Nothing is said of its owner name or its data.
@@ -244,6 +276,32 @@ fn could_be_name(bytes: &[u8], mut at: usize) -> bool {
         }
     }
     true
+}
+
+/// Whether a message over TCP begins with these octets, which is no longer than `most`, whole, and good from the first octet
+/// to the last: for where none is expected.
+pub(super) fn begins_stream(bytes: &[u8], most: usize) -> Probe {
+    let Some((len, rest)) = split_length(bytes) else { return Probe::More };
+    if !(HEADER..=most).contains(&len) {
+        return Probe::No;
+    }
+    let message = rest.get(..len);
+    match begins(message.unwrap_or(rest), true) {
+        // The whole message is there, yet the question is not.
+        Probe::More if message.is_some() => Probe::No,
+        Probe::Yes => match message {
+            Some(message) if walks(message) => Probe::Yes,
+            Some(_) => Probe::No,
+            None => Probe::More,
+        },
+        answer => answer,
+    }
+}
+
+/// The length before a message over TCP, and what follows it.
+pub(super) fn split_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (len, rest) = bytes.split_first_chunk()?;
+    Some((usize::from(u16::from_be_bytes(*len)), rest))
 }
 
 /// Whether the octets are one message from the first to the last, whatever its names point to.

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use weir_flow::{
-    Timestamp,
-    app::{AppFields, Dns, Fields},
+    Compact, Timestamp,
+    app::{AppFields, Dns, Fields, dns::Variant},
 };
 
 use super::super::{Direction, Feed, Input, Pools, Session, Transport};
@@ -55,8 +55,13 @@ impl Flow {
     }
 
     fn feed(&mut self, direction: Direction, bytes: &[u8]) -> Feed {
+        self.feed_at(0, direction, bytes)
+    }
+
+    /// At so many microseconds.
+    fn feed_at(&mut self, micros: u64, direction: Direction, bytes: &[u8]) -> Feed {
         let input = Input { bytes, direction, transport: self.transport, hinted: false, snapped: false };
-        let feed = self.session.feed(input, Timestamp::ZERO, &mut self.pools);
+        let feed = self.session.feed(input, Timestamp::from_nanos(1000 * micros), &mut self.pools);
         self.session.settle(&mut self.pools, &mut |app, _| take(app.to_owned(), &mut self.closed));
         feed
     }
@@ -73,13 +78,12 @@ fn take(app: AppFields, closed: &mut Vec<Dns>) {
     }
 }
 
-/// Transactions of datagrams, the first of which goes forward, the second in reverse, and so on.
+/// Transactions of datagrams: responses go in reverse.
 fn datagrams(port: u16, messages: &[&[u8]]) -> Vec<Dns> {
     let mut flow = Flow::new(port, Transport::Datagram);
-    let mut direction = Direction::Forward;
     for message in messages {
-        flow.feed(direction, message);
-        direction = direction.opposite();
+        let is_response = message.get(2).is_some_and(|flags| flags & 0x80 != 0);
+        flow.feed(if is_response { Direction::Reverse } else { Direction::Forward }, message);
     }
     flow.finish()
 }
@@ -100,10 +104,28 @@ fn query_and_response_are_one_transaction() {
             transaction_id: Some(0x1234),
             query_type: Some(1),
             query_class: Some(1),
+            flags: Some(0x8180),
             response_code: Some(0),
             answer_count: Some(3),
+            answer_type: Some(5),
+            answer_ttl: Some(3600),
             ..Dns::default()
         };
+        expected.opcode.set(0);
+        for (field, flag) in [
+            (&mut expected.authoritative, 0),
+            (&mut expected.truncated, 0),
+            (&mut expected.recursion_available, 1),
+            (&mut expected.authentic_data, 0),
+        ] {
+            field.set(flag);
+        }
+        expected.question_count.set(1);
+        expected.authority_count.set(0);
+        expected.additional_count.set(0);
+        expected.answer_data_length.set(4);
+        expected.response_time_micros.set(0);
+        expected.answer_data.set(b"x.bc", &mut expected.memory);
         expected.query_name.set(b"a.bc", &mut expected.memory);
         expected.answer_ipv4.push([192, 0, 2, 1], &mut expected.memory);
         expected.answer_ipv6.push([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], &mut expected.memory);
@@ -132,7 +154,7 @@ fn types_in_presentation_form() {
         (33, &[0, 1, 0, 2, 0x13, 0xc4, 0xc0, 12], "SRV 1 2 5060 a.bc"),
         (6, &soa, "SOA m.a.bc . 1 2 3 4 5"),
         (39, &[0], "DNAME ."),
-        (65, &[0, 1, 0], "HTTPS \\# 3 000100"),
+        (47, &[0, 0, 1, 0x40], "NSEC \\# 4 00000140"),
         (65_280, &[], "TYPE65280 \\# 0"),
         // Data of the wrong length, a name that does not fill the record, a string that goes beyond it.
         (1, &[192, 0, 2], "A \\# 3 c00002"),
@@ -156,7 +178,7 @@ fn an_odd_record_does_not_lose_the_rest() {
     message.extend(record(1, &[192, 0, 2, 1]));
     let found = datagrams(53, &[&message]);
     assert_eq!(found[0].answer_ipv4.iter(&found[0].memory).collect::<Vec<_>>(), [[192, 0, 2, 9], [192, 0, 2, 1]]);
-    assert_eq!(texts(&found[0]), ["a.bc 3600 CNAME \\# 2 c032", "a.bc 3600 A 192.0.2.1"]);
+    assert_eq!(texts(&found[0]), ["? 0 A 192.0.2.9", "a.bc 3600 CNAME \\# 2 c032", "a.bc 3600 A 192.0.2.1"]);
 }
 
 #[test]
@@ -273,7 +295,7 @@ fn junk_between_messages_is_passed_over_until_it_is_too_much() {
 }
 
 #[test]
-fn a_stream_goes_on_after_a_long_message_and_ends_with_a_gap() {
+fn a_stream_goes_on_after_a_long_message() {
     let mut long = response(1);
     long.extend(record(10, &[0; 60_000]));
     let mut flow = Flow::new(53, Transport::Stream);
@@ -284,13 +306,282 @@ fn a_stream_goes_on_after_a_long_message_and_ends_with_a_gap() {
     let mut second = QUERY.to_vec();
     second[1] = 0x35;
     assert_eq!(flow.feed(Direction::Forward, &framed(&second)), Feed::More);
-    flow.session.gap(Direction::Reverse, 17, &mut flow.pools);
-    assert!(flow.session.is_done());
     let found = flow.finish();
     assert_eq!(found.len(), 2);
     // The one record of the first is longer than what is looked at.
     assert_eq!((found[0].response_code, texts(&found[0])), (Some(0), vec![]));
     assert_eq!(found[1].response_code, None);
+}
+
+/// Data in presentation form, of records from the documents that define them.
+#[test]
+fn published_records() {
+    // RFC 4034 section 2.3, and section 5.4, a DS for it.
+    let key = "AQPSKmynfzW4kyBv015MUG2DeIQ3Cbl+BBZH4b/0PY1kxkmvHjcZc8nokfzj31GajIQKY+5CptLr3buXA10hWqTkF7H6RfoRqXQeogmMHfpftf6z\
+               Mv1LyBUgia7za6ZEzOJBOztyvhjL742iU/TpPSEDhm2SNKLijfUppn1UaNvv4w==";
+    let mut dnskey = vec![1, 0, 3, 5]; // zone key, protocol 3, RSA/SHA-1
+    dnskey.extend(from_base64(key));
+    let digest = b"\x2b\xb1\x83\xaf\x5f\x22\x58\x81\x79\xa5\x3b\x0a\x98\x63\x1f\xad\x1a\x29\x21\x18";
+    let ds = [&[0xec, 0x45, 5, 1][..], digest].concat();
+    // RFC 9460 appendix D.
+    let foo = b"\x03foo\x07example\x03com\x00";
+    let org = b"\x03foo\x07example\x03org\x00";
+    let hints = b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\x53\0\x01";
+    let sorted = b"\0\x10\x03foo\x07example\x03org\x00\0\0\0\x04\0\x01\0\x04\0\x01\0\x09\x02h2\x05h3-19\0\x04\0\x04\xc0\0\x02\x01";
+    let cases: &[(u16, Vec<u8>, String)] = &[
+        (48, dnskey, format!("DNSKEY 256 3 5 {key}")),
+        (43, ds.clone(), "DS 60485 5 1 2bb183af5f22588179a53b0a98631fad1a292118".into()),
+        (59, ds, "CDS 60485 5 1 2bb183af5f22588179a53b0a98631fad1a292118".into()),
+        (65, [&[0, 0][..], foo].concat(), "HTTPS 0 foo.example.com".into()),
+        (64, vec![0, 1, 0], "SVCB 1 .".into()),
+        (64, [&[0, 16][..], foo, b"\0\x03\0\x02\0\x35"].concat(), "SVCB 16 foo.example.com port=53".into()),
+        (64, [&[0, 1][..], foo, b"\x02\x9b\0\x05hello"].concat(), "SVCB 1 foo.example.com key667=hello".into()),
+        (
+            64,
+            [&[0, 1][..], foo, b"\x02\x9b\0\x09hello\xd2qoo"].concat(),
+            "SVCB 1 foo.example.com key667=hello\\210qoo".into(),
+        ),
+        (
+            64,
+            [&[0, 1][..], foo, b"\0\x06\0\x20", hints].concat(),
+            "SVCB 1 foo.example.com ipv6hint=2001:db8::1,2001:db8::53:1".into(),
+        ),
+        (
+            64,
+            sorted.to_vec(),
+            "SVCB 16 foo.example.org mandatory=alpn,ipv4hint alpn=h2,h3-19 ipv4hint=192.0.2.1".into(),
+        ),
+        (
+            64,
+            [&[0, 16][..], org, b"\0\x01\0\x0c\x08f\\oo,bar\x02h2"].concat(),
+            "SVCB 16 foo.example.org alpn=f\\092oo\\044bar,h2".into(),
+        ),
+        // As browsers meet it: no default, encrypted hello.
+        (65, b"\0\x01\0\0\x02\0\0\0\x05\0\x02\xfe\x0d".to_vec(), "HTTPS 1 . no-default-alpn ech=/g0=".into()),
+        // RFC 8659 section 4, RFC 7553 section 4.
+        (257, b"\0\x05issueca1.example.net".to_vec(), "CAA 0 issue \"ca1.example.net\"".into()),
+        (
+            256,
+            b"\0\x0a\0\x01ftp://ftp1.example.com/public".to_vec(),
+            "URI 10 1 \"ftp://ftp1.example.com/public\"".into(),
+        ),
+        // RFC 4255 section 3.2, RFC 6698 section 2.3, RFC 3403 section 6.
+        (44, b"\x02\x01\x12\x34".to_vec(), "SSHFP 2 1 1234".into()),
+        (52, b"\0\0\x01\xd2\xab".to_vec(), "TLSA 0 0 1 d2ab".into()),
+        (35, b"\0\x64\0\x0a\x01U\x07E2U+sip\x05!^.*$\0".to_vec(), "NAPTR 100 10 \"U\" \"E2U+sip\" \"!^.*$\" .".into()),
+        // RFC 4034 section 3.3: times in seconds.
+        (
+            46,
+            b"\0\x01\x05\x03\0\x01\x51\x80\x3e\x80\0\0\x3e\x7f\0\0\x0a\x52\xc0\x0c\xf8".to_vec(),
+            "RRSIG A 5 3 86400 1048576000 1048510464 2642 a.bc +A==".into(),
+        ),
+        (13, b"\x03PDP\x00".to_vec(), "HINFO \"PDP\" \"\"".into()),
+    ];
+    for (kind, data, text) in cases {
+        let mut message = response(1);
+        message.extend(record(*kind, data));
+        assert_eq!(texts(&datagrams(53, &[&message])[0]), [format!("a.bc 3600 {text}")]);
+    }
+}
+
+/// Octets of base64, for the fixture above.
+fn from_base64(text: &str) -> Vec<u8> {
+    let digit = |b: u8| match b {
+        b'A'..=b'Z' => b - b'A',
+        b'a'..=b'z' => b - b'a' + 26,
+        b'0'..=b'9' => b - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let bits: Vec<_> = text.bytes().filter(|b| *b != b'=').map(digit).collect();
+    let octets = bits.chunks(4).flat_map(|c| {
+        let joined = c.iter().fold(0_u32, |all, bits| all << 6 | u32::from(*bits)) << (6 * (4 - c.len()));
+        joined.to_be_bytes()[1..c.len()].to_vec()
+    });
+    octets.collect()
+}
+
+#[test]
+fn parameters_that_lie_leave_the_record_in_generic_form() {
+    // A length beyond the record, a name of a protocol beyond its value, a port of three octets, half an address.
+    let cases: [&[u8]; 4] =
+        [b"\0\x03\0\x09\0\x35", b"\0\x01\0\x02\x02h", b"\0\x03\0\x03\0\x35\0", b"\0\x04\0\x02\xc0\0"];
+    for parameters in cases {
+        let mut message = response(2);
+        message.extend(record(65, &[&[0, 1, 0][..], parameters].concat()));
+        message.extend(record(1, &[192, 0, 2, 1]));
+        let found = texts(&datagrams(53, &[&message])[0]);
+        assert!(found[0].starts_with("a.bc 3600 HTTPS \\# "), "{found:?}");
+        assert_eq!(found[1], "a.bc 3600 A 192.0.2.1");
+    }
+}
+
+/// The record of EDNS with these options.
+fn opt(udp_size: u16, upper_code: u8, flags: u16, options: &[u8]) -> Vec<u8> {
+    let mut record = vec![0, 0, 41]; // root, OPT
+    record.extend(udp_size.to_be_bytes());
+    record.extend([upper_code, 0]); // upper bits of the response code, version
+    record.extend(flags.to_be_bytes());
+    record.extend((options.len() as u16).to_be_bytes());
+    record.extend(options);
+    record
+}
+
+/// A message with one more additional record.
+fn with_additional(mut message: Vec<u8>, record: &[u8]) -> Vec<u8> {
+    message[11] += 1;
+    message.extend(record);
+    message
+}
+
+#[test]
+fn edns_of_query_and_response() {
+    let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2]; // IPv4, 24 bits, no scope, three octets
+    let query = with_additional(QUERY.to_vec(), &opt(1232, 0, 0x8000, &subnet));
+    let mut message = response(0);
+    message[3] = 0x87; // refused
+    let scoped = [0, 8, 0, 7, 0, 1, 24, 20, 192, 0, 2];
+    let error = [0, 15, 0, 6, 0, 18, b'n', b'o', b'n', b'e']; // prohibited
+    let message = with_additional(message, &record(1, &[192, 0, 2, 77]));
+    let message = with_additional(message, &opt(4096, 1, 0, &[&scoped[..], &error].concat()));
+    let found = &datagrams(53, &[&query, &message])[0];
+    assert_eq!((found.edns_udp_size, found.edns_dnssec_ok.get()), (Some(1232), Some(1)));
+    assert_eq!(found.client_subnet.as_bytes(&found.memory), b"192.0.2.0/24");
+    assert_eq!(found.client_subnet_scope.get(), Some(20));
+    assert_eq!((found.response_code, found.extended_response_code), (Some(7), Some(0x17)));
+    assert_eq!(found.extended_error, Some(18));
+    assert_eq!((found.question_count.get(), found.additional_count.get()), (Some(1), Some(2)));
+    // What is not in the answer section is no answer.
+    assert_eq!(found.answer_ipv4.iter(&found.memory).count(), 0);
+    // Alone, the response says what it takes.
+    let found = &datagrams(53, &[&message])[0];
+    assert_eq!((found.edns_udp_size, found.edns_dnssec_ok.get()), (Some(4096), Some(0)));
+    assert_eq!(found.client_subnet.as_bytes(&found.memory), b"192.0.2.0/24");
+}
+
+#[test]
+fn odd_options_do_not_hide_those_behind_them() {
+    let subnet = |option: &[u8]| {
+        let error = [0, 15, 0, 2, 0, 3]; // stale answer
+        let option = [&[0, 8, 0, option.len() as u8][..], option, &error].concat();
+        let found = datagrams(53, &[&with_additional(response(0), &opt(512, 0, 0, &option))]).remove(0);
+        assert_eq!(found.extended_error, Some(3), "{option:?}");
+        String::from_utf8(found.client_subnet.as_bytes(&found.memory).to_vec()).unwrap()
+    };
+    assert_eq!(subnet(&[0, 2, 56, 0, 0x20, 1, 0x0d, 0xb8, 0, 1, 2]), "2001:db8:1:200::/56");
+    assert_eq!(subnet(&[0, 1, 0, 0]), "0.0.0.0/0");
+    // More octets than the prefix needs.
+    assert_eq!(subnet(&[0, 1, 9, 0, 10, 128, 1, 2]), "10.128.0.0/9");
+    // An unknown family, too many bits, too few octets, none.
+    for odd in [&[0, 3, 0, 0][..], &[0, 1, 33, 0, 1, 2, 3, 4, 5], &[0, 2, 24, 0, 1, 2], &[0, 1]] {
+        assert_eq!(subnet(odd), "", "{odd:?}");
+    }
+    // An option that claims more than there is.
+    let lying = with_additional(response(0), &opt(512, 0, 0, &[0, 15, 0, 9, 0, 3]));
+    assert_eq!(datagrams(53, &[&lying])[0].extended_error, None);
+}
+
+#[test]
+fn flags_one_by_one() {
+    let mut message = response(0);
+    message[2..4].copy_from_slice(&[0x97, 0x20]); // response, inverse query, all of AA, TC, RD, not RA, AD
+    message[2] = 0xa7; // notify
+    message[8..10].copy_from_slice(&[0, 3]); // claims three authority records
+    let found = &datagrams(53, &[&message])[0];
+    assert_eq!((found.flags, found.opcode.get()), (Some(0xa720), Some(4)));
+    let flags = [found.authoritative, found.truncated, found.recursion_available, found.authentic_data];
+    assert_eq!(flags.map(Compact::<u8>::get), [Some(1), Some(1), Some(0), Some(1)]);
+    assert_eq!(found.authority_count.get(), Some(3));
+    // A query has none of them.
+    let found = &datagrams(53, &[QUERY])[0];
+    assert_eq!((found.flags, found.truncated.get(), found.answer_count), (Some(0x0100), None, None));
+}
+
+#[test]
+fn the_response_time_is_that_of_the_first_query_and_the_first_response() {
+    let mut flow = Flow::new(53, Transport::Datagram);
+    flow.feed_at(1_000, Direction::Forward, QUERY);
+    flow.feed_at(6_000, Direction::Forward, QUERY);
+    flow.feed_at(6_250, Direction::Reverse, &response(0));
+    flow.feed_at(9_000, Direction::Reverse, &response(0));
+    let found = flow.finish();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].response_time_micros.get(), found[0].repeated_queries.get()), (Some(5_250), Some(1)));
+    // A response that was not asked for took no time.
+    assert_eq!(datagrams(53, &[&response(0)])[0].response_time_micros.get(), None);
+    // Time that goes back is none.
+    let mut flow = Flow::new(53, Transport::Datagram);
+    flow.feed_at(1_000, Direction::Forward, QUERY);
+    flow.feed_at(900, Direction::Reverse, &response(0));
+    assert_eq!(flow.finish()[0].response_time_micros.get(), Some(0));
+}
+
+#[test]
+fn ports_tell_multicast_dns_and_llmnr_from_the_rest() {
+    let mut query = QUERY.to_vec();
+    query[2] = 0; // no recursion
+    for (port, variant) in
+        [(53, Variant::Unicast), (5353, Variant::Mdns), (5355, Variant::Llmnr), (5300, Variant::Unicast)]
+    {
+        assert_eq!(datagrams(port, &[&query])[0].variant, variant, "{port}");
+    }
+    // Somebody's recursive resolver on port 5353.
+    assert_eq!(datagrams(5353, &[QUERY])[0].variant, Variant::Unicast);
+}
+
+#[test]
+fn an_announcement_is_no_answer_to_ones_own_question() {
+    let mut query = QUERY.to_vec();
+    query[..4].copy_from_slice(&[0; 4]); // of multicast DNS: no identifier, no flags
+    let len = query.len();
+    query[len - 2] = 0x80; // a unicast response will do
+    let mut announcement = vec![0, 0, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0]; // authoritative, no question, one answer
+    announcement.extend([1, b'h', 5, b'l', b'o', b'c', b'a', b'l', 0]); // h.local
+    announcement.extend([0, 1, 0x80, 1, 0, 0, 0, 120, 0, 4, 192, 0, 2, 1]); // A, IN, flush, 120 s
+    let mut flow = Flow::new(5353, Transport::Datagram);
+    flow.feed(Direction::Forward, &query);
+    flow.feed(Direction::Forward, &announcement);
+    flow.feed(Direction::Forward, &query);
+    flow.feed(Direction::Reverse, &announcement);
+    flow.feed(Direction::Reverse, &announcement);
+    let found = flow.finish();
+    assert_eq!(found.len(), 4);
+    assert_eq!((found[0].query_class, found[0].response_code), (Some(1), None));
+    assert_eq!((found[1].query_type, texts(&found[1])), (None, vec!["h.local 120 A 192.0.2.1".into()]));
+    assert_eq!((found[2].query_type, texts(&found[2])), (Some(1), vec!["h.local 120 A 192.0.2.1".into()]));
+    assert_eq!(found[3].query_type, None);
+}
+
+#[test]
+fn missing_octets_end_their_direction_and_the_other_goes_on() {
+    let mut second = QUERY.to_vec();
+    second[1] = 0x35;
+    let mut flow = Flow::new(53, Transport::Stream);
+    flow.feed(Direction::Forward, &framed(QUERY));
+    flow.session.gap(Direction::Reverse, 17, &mut flow.pools);
+    flow.feed(Direction::Reverse, &framed(&response(0)));
+    assert!(flow.session.skips(Direction::Reverse, u32::MAX));
+    assert_eq!(flow.feed(Direction::Forward, &framed(&second)), Feed::More);
+    flow.session.gap(Direction::Forward, 1, &mut flow.pools);
+    assert!(flow.session.is_done());
+    let found: Vec<_> = flow.finish().iter().map(|d| (d.transaction_id, d.response_code)).collect();
+    assert_eq!(found, [(Some(0x1234), None), (Some(0x1235), None)]);
+}
+
+#[test]
+fn several_messages_in_one_segment() {
+    let mut second = QUERY.to_vec();
+    second[1] = 0x35;
+    let mut other = response(1);
+    other[1] = 0x35;
+    other.extend(record(1, &[192, 0, 2, 5]));
+    let mut flow = Flow::new(4000, Transport::Stream);
+    flow.feed(Direction::Forward, &[framed(QUERY), framed(&second)].concat());
+    flow.feed(Direction::Reverse, &[framed(&other), framed(&response(0))].concat());
+    let found = flow.finish();
+    assert_eq!(found.len(), 2);
+    assert_eq!((found[0].transaction_id, texts(&found[0])), (Some(0x1235), vec!["a.bc 3600 A 192.0.2.5".into()]));
+    assert_eq!((found[1].transaction_id, found[1].response_code), (Some(0x1234), Some(0)));
 }
 
 #[test]
@@ -334,6 +625,14 @@ fn data() -> impl Strategy<Value = (u16, Vec<u8>)> {
 
 proptest! {
     #[test]
+    fn addresses_look_as_in_the_standard_library(groups in prop::array::uniform8(prop::sample::select(vec![0_u16, 0, 0, 1, 0x00ab, 0x0cde, 0xffff]))) {
+        let address = std::net::Ipv6Addr::from(groups);
+        let mut text = Vec::new();
+        super::rdata::write_ipv6(address.octets(), &mut text);
+        prop_assert_eq!(String::from_utf8(text).unwrap(), address.to_string());
+    }
+
+    #[test]
     fn reads_what_dns_parser_reads(
         id in any::<u16>(),
         code in 0_u8..6,
@@ -373,8 +672,8 @@ proptest! {
         let mut ipv6 = Vec::new();
         for answer in theirs.answers.iter().filter(|a| a.cls == dns_parser::Class::IN) {
             match answer.data {
-                dns_parser::RData::A(a) if !ipv4.contains(&a.0.octets()) => ipv4.push(a.0.octets()),
-                dns_parser::RData::AAAA(a) if !ipv6.contains(&a.0.octets()) => ipv6.push(a.0.octets()),
+                dns_parser::RData::A(a) => ipv4.push(a.0.octets()),
+                dns_parser::RData::AAAA(a) => ipv6.push(a.0.octets()),
                 _ => {}
             }
         }
