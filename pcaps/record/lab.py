@@ -21,6 +21,7 @@ WORK = pathlib.Path("/run/lab")  # on a tmpfs that only this lab sees
 
 # program -> Debian package that holds it
 PACKAGES = {
+    "avahi-daemon": "avahi-daemon", "llmnr-query": "llmnrd", "llmnrd": "llmnrd",
     "baresip": "baresip-core", "chronyd": "chrony", "curl": "curl", "dig": "bind9-dnsutils", "ethtool": "ethtool",
     "gtlsclient": "ngtcp2-client", "gtlsserver": "ngtcp2-server", "ip": "iproute2",
     "ncat": "ncat", "nginx": "nginx-light", "nmap": "nmap", "nsd": "nsd", "ntpdig": "ntpsec-ntpdig",

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """What is recorded, one function per capture. Fixed choices everywhere; where programs roll dice, they roll dice."""
+import pathlib
 import random
 import sys
 import time
@@ -545,6 +546,74 @@ def ntp(lab, path):
         for server in ("192.0.2.123", "2001:db8:1::123"):
             lab.run("desk", "ntpdig", "-t", "2", server, ok=None)
         time.sleep(12)
+
+
+# ---------------------------------------------------------------- names
+
+RECORDS = """svc IN HTTPS 1 . alpn=h3,h2 ipv4hint=198.51.100.80 ipv6hint=2001:db8:2::80
+svc IN HTTPS 0 www.example.net.
+_dns IN SVCB 1 ns alpn=dot port=853
+@ IN CAA 0 issue "ca.example.net"
+@ IN CAA 128 iodef "mailto:security@example.com"
+child IN NS ns.child
+child IN DS 60485 5 1 2BB183AF5F22588179A53B0A98631FAD1A292118
+key IN DNSKEY 257 3 13 mdsswUyr3DPW132mOi8V9xESWE8jTo0dxCjjnopKl+GqJxpVXckHAeF+KkxLbxILfDLUT0rAK9iUzy1L53eKGQ==
+host IN SSHFP 4 2 123456789abcdef67890123456789abcdef67890123456789abcdef123456789
+_443._tcp IN TLSA 3 1 1 d2abde240d7cd3ee6b4b28c54df034b97983a1d16e8a410e4561cb106618e971
+4.3.2.1 IN NAPTR 100 10 "u" "E2U+sip" "!^.*$!sip:info@example.com!" .
+_ftp._tcp IN URI 10 1 "ftp://ftp1.example.com/public"
+odd IN TYPE65280 \\# 3 010203
+quote IN TXT "a\\"b\\\\c" "second" "\\200"
+"""
+
+
+@target("dns/records.pcap", "dig to NSD: HTTPS, SVCB, CAA, DS, DNSKEY, SSHFP, TLSA, NAPTR, URI, TXT, an unknown type, a delegation, NXDOMAIN, "
+        "REFUSED, EDNS with client subnet, DO, version 1, several queries over one TCP connection, IPv6, a truncated answer asked for again", ["nsd", "dig"])
+def dns_records(lab, path):
+    lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("server", "198.51.100.53/24", "2001:db8:2::53/64")
+    nsd(lab, "server", com=RECORDS + txt_records("huge", 18))
+    dig = lambda *argv: lab.run("desk", "dig", "+tries=1", "+time=2", *argv)
+    with lab.capture(path):
+        for name, kind in (("svc", "HTTPS"), ("_dns", "SVCB"), ("", "CAA"), ("child", "DS"), ("key", "DNSKEY"), ("host", "SSHFP"),
+                           ("_443._tcp", "TLSA"), ("4.3.2.1", "NAPTR"), ("_ftp._tcp", "URI"), ("odd", "TYPE65280"), ("quote", "TXT"),
+                           ("_sip._udp", "SRV"), ("", "MX"), ("", "SOA"), ("alias", "AAAA"), ("www.child", "A"), ("nothing", "A")):
+            dig("@198.51.100.53", f"{name}.example.com".lstrip("."), kind)
+        dig("@198.51.100.53", "www.example.de", "A")
+        dig("@198.51.100.53", "+subnet=192.0.2.0/24", "+dnssec", "+bufsize=1400", "www.example.com", "A")
+        dig("@2001:db8:2::53", "+subnet=2001:db8:1::/56", "+noedns", "www.example.com", "AAAA")
+        dig("@2001:db8:2::53", "+edns=1", "+noednsneg", "www.example.com", "A")
+        dig("@2001:db8:2::53", "+subnet=2001:db8:1::/56", "+norecurse", "+cdflag", "www.example.com", "AAAA")
+        dig("@198.51.100.53", "+tcp", "+keepopen", "www.example.com", "A", "shop.example.com", "AAAA", "example.org", "MX")
+        dig("@198.51.100.53", "+bufsize=512", "huge.example.com", "TXT")
+
+
+@target("dns/link-local.pcap", "multicast DNS: avahi announces a host and a service, dig asks it, by multicast and by itself; LLMNR: llmnr-query asks llmnrd, IPv4 and IPv6",
+        ["avahi-daemon", "llmnrd", "llmnr-query", "dig"])
+def link_local(lab, path):
+    lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("printer", "192.0.2.31/24", "2001:db8:1::31/64")
+    for host in ("desk", "printer"):
+        sh("ip", "-n", host, "route", "add", "224.0.0.0/4", "dev", "eth0")
+    lab.file("services/ipp.service", """<?xml version="1.0"?><!DOCTYPE service-group SYSTEM "avahi-service.dtd">
+<service-group><name>Printer on the first floor</name><service><type>_ipp._tcp</type><port>631</port><txt-record>rp=ipp/print</txt-record></service></service-group>
+""")
+    sh("mount", "--bind", "/run/lab/services", "/etc/avahi/services")
+    pathlib.Path("/run/avahi-daemon").mkdir()
+    conf = lab.file("avahi.conf", "[server]\nhost-name=printer\nenable-dbus=no\nallow-interfaces=eth0\n[wide-area]\nenable-wide-area=no\n"
+                    "[publish]\npublish-hinfo=no\npublish-workstation=no\n")
+    # who asks all of them does not take the answer of one: dig waits in vain, and the answer is in the capture
+    dig = lambda server, *argv: lab.run("desk", "dig", "-p", "5353", f"@{server}", "+tries=1", "+time=1", "+norecurse", *argv, ok=None)
+    with lab.capture(path):
+        lab.start("printer", "avahi-daemon", "--no-drop-root", "--no-chroot", "--no-rlimits", "-f", conf, udp=[5353])
+        time.sleep(4)
+        dig("224.0.0.251", "printer.local", "A")
+        dig("224.0.0.251", "_ipp._tcp.local", "PTR")
+        dig("192.0.2.31", "printer.local", "AAAA")
+        lab.start("printer", "llmnrd", "-H", "printer", "-6", udp=[5355])
+        lab.run("desk", "llmnr-query", "-I", "eth0", "-d", "4711", "-T", "A", "printer", ok=None)
+        lab.run("desk", "llmnr-query", "-I", "eth0", "-d", "4712", "-T", "AAAA", "-6", "printer", ok=None)
+        lab.run("desk", "llmnr-query", "-I", "eth0", "-d", "4713", "-c", "2", "-t", "300", "nobody", ok=None)
 
 
 # ---------------------------------------------------------------- network and link layer
