@@ -73,6 +73,34 @@ pub(super) fn first(bytes: &[u8]) -> Option<(&[u8], usize)> {
     Some((line.strip_suffix(b"\r").unwrap_or(line), lf + 1))
 }
 
+/// One step through lines of which not all is read.
+pub(super) enum Stepped<'a> {
+    /// A line without its end, or the beginning of one that is too long, and the octets with the end.
+    Line(&'a [u8], usize),
+    /// The line has not ended yet.
+    More,
+    /// So many octets are the rest of a line that was too long.
+    Rest(usize),
+}
+
+/// The next line, of which at most `max` octets are read. `in_line` is whether the rest of one is to be passed over.
+pub(super) fn step<'a>(bytes: &'a [u8], max: usize, in_line: &mut bool) -> Stepped<'a> {
+    if *in_line {
+        let end = find(bytes, b'\n').map(|lf| lf + 1);
+        *in_line = end.is_none();
+        return Stepped::Rest(end.unwrap_or(bytes.len()));
+    }
+    let within = bytes.get(..max).unwrap_or(bytes);
+    match first(within) {
+        Some((line, len)) => Stepped::Line(line, len),
+        None if within.len() == max => {
+            *in_line = true;
+            Stepped::Line(within, max)
+        }
+        None => Stepped::More,
+    }
+}
+
 /// Length of a head with the empty line that ends it; `None` while it is not there.
 pub(super) fn end_of_head(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;

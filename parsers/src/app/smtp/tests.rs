@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 use weir_flow::app::{Fields, Smtp};
 
-use super::{MAX_LINE, Parser};
+use super::{MAX_LINE, Parser, Scratch};
 use crate::app::{
     AfterGap, Direction,
     Direction::{Forward, Reverse},
@@ -19,7 +19,7 @@ impl Connection {
     }
 
     fn step(&mut self, direction: Direction, bytes: &[u8]) -> Step {
-        self.parser.parse(input(direction, bytes, true), &mut self.transactions, &mut ())
+        self.parser.parse(input(direction, bytes, true), &mut self.transactions, &mut Scratch::default())
     }
 
     /// Reads all; what is skipped within the octets is passed over.
@@ -70,6 +70,10 @@ fn content_decides_and_the_port_helps() {
     assert_eq!(probe(b"220 ftp ready\r\n", false), Probe::No);
     assert_eq!(probe(b"220 ready\r\n", true), Probe::Yes);
     assert_eq!(probe(b"220 rea", false), Probe::More);
+    // A domain may be called anything; what follows it tells, if it tells anything.
+    assert_eq!(probe(b"220 smtp.example.com FTP server ready\r\n", true), Probe::No);
+    assert_eq!(probe(b"220 ftp.example.com ESMTP\r\n", false), Probe::Yes);
+    assert_eq!(probe(b"220 smtp.example.com ready\r\n", false), Probe::Yes);
     assert_eq!(probe(b"22", false), Probe::More);
     assert_eq!(probe(b"250 ok\r\n", false), Probe::No);
     assert_eq!(probe(b"250 ok\r\n", true), Probe::Yes);
@@ -159,17 +163,157 @@ fn refused_data_is_no_message() {
 #[test]
 fn chunks() {
     let mut c = Connection::new();
-    // What is in a chunk is no command.
-    c.client("MAIL FROM:<a@x>\nBDAT 10\nSubject: sBDAT 12\n\n\n\nDATA\nBDAT 0 LAST\nQUIT\n");
+    // What is in a chunk is no command. The subject goes on in the second, and so does the line after it.
+    c.client("MAIL FROM:<a@x>\nBDAT 10\nSubject: sBDAT 16\n ab\nFrom: A\n\nDBDAT 5 LAST\nATA\n");
+    c.server("250 ok\n250 ok\n250 ok\n250 ok\n");
+    c.client("QUIT\n");
     let found = c.finish();
     assert_eq!(commands(&found[0]), ["MAIL", "BDAT", "QUIT"]);
-    // A length that lies is believed, and costs nothing.
+    assert_eq!(found[0].subject.as_bytes(&found[0].memory), b"s ab");
+    assert_eq!(found[0].header_from.as_bytes(&found[0].memory), b"A");
+    // The last chunk may be empty, and the last line may have no end.
     let mut c = Connection::new();
-    assert_eq!(c.step(Forward, b"BDAT 18446744073709551615\r\n"), Step::Skip(u64::MAX));
-    // After one that is no number, nobody knows where the next command begins.
+    c.client("MAIL FROM:<a@x>\nBDAT 10\nSubject: aBDAT 0 LAST\nMAIL FROM:<b@x>\nBDAT 10 LAST\nSubject: b");
+    let found = c.finish();
+    let subjects: Vec<_> = found.iter().map(|m| m.subject.as_bytes(&m.memory)).collect();
+    assert_eq!(subjects, [b"a", b"b"]);
+    // A length that lies is believed, and costs nothing once the header section is over.
     let mut c = Connection::new();
-    c.client("EHLO x\nBDAT -1\nBDAT 99999999999999999999\nBDAT 5 FIRST\nNOOP\n");
-    assert_eq!(commands(&c.finish()[0]), ["EHLO"]);
+    c.client("BDAT 1099511627775\n\n");
+    assert_eq!(c.step(Forward, b"x"), Step::Skip((1 << 40) - 1 - 2));
+    // One that is no number, or that nobody can mean, is refused; the next line is the next command.
+    let mut c = Connection::new();
+    c.client("EHLO x\nBDAT -1\nBDAT\nBDAT 99999999999999999999\nBDAT 1099511627776\nBDAT 5 FIRST\nNOOP\n");
+    assert_eq!(commands(&c.finish()[0]), ["EHLO", "BDAT", "NOOP"]);
+}
+
+/// Mail with a part that holds parts, and a message as an attachment.
+const PARTS: &str = "Subject: parts\nContent-Type: multipart/mixed;\n\tboundary=\"outer\"\nBcc: d@y\nX-Mailer: m 1\nUser-Agent: not this\n\nFor others.\n--inner\nContent-Type: text/x; name=trap1\n\n--outer\nContent-Type: multipart/alternative; boundary=inner\n\n--inner\nContent-Type: text/plain\nSubject: trap2\n\n-\n--\n-- \nContent-Type: text/x; name=trap3\n--inner\nContent-Type: text/html; name=\"a.html\"\nContent-Disposition: inline\n\n..\n--inner--\nContent-Type: text/x; name=trap4\n--outer\nContent-Disposition: attachment;\n filename=\"b\n c.pdf\"\nContent-Type: application/pdf; name=\"b c.pdf\"\n\nJVBERi0=\n--outer\nContent-Type: message/rfc822; name=mail.eml\n\nSubject: trap5\nContent-Type: multipart/mixed; boundary=third\n\n--third\nContent-Disposition: attachment; filename*=utf-8''%c3%bc.txt\n\n--third--\n--outer--\nContent-Type: text/x; name=trap6\n";
+
+fn attachments(smtp: &Smtp) -> Vec<&str> {
+    smtp.attachment.iter(&smtp.memory).map(|c| str::from_utf8(c).unwrap()).collect()
+}
+
+#[test]
+fn parts_and_their_names() {
+    let names = ["a.html", "b c.pdf", "mail.eml", "ü.txt"];
+    let mut c = Connection::new();
+    c.client(&format!("MAIL FROM:<a@x>\nDATA\n{PARTS}.\n"));
+    c.client("MAIL FROM:<b@x>\nDATA\nSubject: plain\n\n--outer\nContent-Type: text/x; name=trap\n.\n");
+    let found = c.finish();
+    assert_eq!(attachments(&found[0]), names);
+    assert_eq!(found[0].subject.as_bytes(&found[0].memory), b"parts");
+    assert_eq!(found[0].header_bcc.as_bytes(&found[0].memory), b"d@y");
+    assert_eq!(found[0].mailer.as_bytes(&found[0].memory), b"m 1");
+    assert!(attachments(&found[1]).is_empty());
+    // The same in chunks of any size.
+    let message = PARTS.replace('\n', "\r\n");
+    for size in [1, 2, 3, 7, 64, 1000] {
+        let mut c = Connection::new();
+        c.client("MAIL FROM:<a@x>\n");
+        for chunk in message.as_bytes().chunks(size) {
+            c.client(&format!("BDAT {}\n", chunk.len()));
+            c.all(Forward, chunk);
+        }
+        c.client("BDAT 0 LAST\n");
+        let found = c.finish();
+        assert_eq!(attachments(&found[0]), names, "{size}");
+        assert_eq!(found[0].subject.as_bytes(&found[0].memory), b"parts");
+    }
+}
+
+#[test]
+fn greeting_masks_and_counts() {
+    let mut c = Connection::new();
+    c.server("220-mx.example ESMTP server\n220 second line\n");
+    c.client("EHLO h\nAUTH XOAUTH2 c2VjcmV0\n");
+    c.server("250-mx\n250 AUTH\n535 5.7.8 no\n");
+    c.client("AUTH LOGIN\n");
+    c.server("334 VXNlcm5hbWU6\n");
+    c.client("c2VjcmV0\n");
+    c.server("454 later\n");
+    c.client("MAIL FROM:<a@x> BODY=8BITMIME size=1234 SMTPUTF8\nRCPT TO:<b@y>\nRCPT TO:<c@y>\nNOOP\n");
+    c.server("250 ok\n250 ok\n552 SPAM\n299 ?\n");
+    c.client("MAIL FROM:<b@x>\n");
+    let found = c.finish();
+    let [first, second] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(first.greeting.as_bytes(&first.memory), b"mx.example ESMTP server");
+    assert_eq!(first.server_name.as_bytes(&first.memory), b"mx.example");
+    assert_eq!(first.auth_mechanism.as_bytes(&first.memory), b"LOGIN");
+    assert_eq!(first.failed_auth_count, Some(2));
+    assert_eq!(first.command_flags, Some(0x8000 | 0x200 | 8 | 4 | 1));
+    assert_eq!((first.mail_count, first.rcpt_count, first.size), (Some(1), Some(2), Some(1234)));
+    // 220, 250, 552, SPAM, and 299, 334, 454, 535, which have no bit of their own.
+    assert_eq!(first.reply_flags, Some(1 << 2 | 1 << 4 | 1 << 20 | 1 << 30 | 1 << 31));
+    let counts = [first.reply_2xx_count, first.reply_3xx_count, first.reply_4xx_count, first.reply_5xx_count];
+    assert_eq!(counts, [Some(5), Some(1), Some(1), Some(2)]);
+    assert!(second.greeting.is_empty());
+    assert_eq!(second.server_name.as_bytes(&second.memory), b"mx.example");
+    assert_eq!(second.auth_mechanism.as_bytes(&second.memory), b"LOGIN");
+    assert_eq!((second.mail_count, second.reply_2xx_count), (Some(1), None));
+    assert!(!format!("{found:?}").contains("2VjcmV0"));
+}
+
+#[test]
+fn one_side_alone() {
+    // A refused DATA is told by the command that follows.
+    let mut c = Connection::new();
+    c.client("EHLO h\nMAIL FROM:<a@x>\nDATA\nRSET\nMAIL FROM:<b@x>\nDATA\nSubject: s\n\nQUIT\n.\nQUIT\n");
+    let found = c.finish();
+    assert_eq!(found.len(), 2);
+    assert_eq!(commands(&found[0]), ["EHLO", "MAIL", "DATA", "RSET"]);
+    assert_eq!(found[1].subject.as_bytes(&found[1].memory), b"s");
+    // What a capture that begins late sees first: the server's go-ahead.
+    let mut c = Connection::new();
+    c.server("354 go\n");
+    c.client("Subject: late\n\nQUIT\n.\n");
+    c.server("250 ok\n");
+    let found = c.finish();
+    assert_eq!(found[0].subject.as_bytes(&found[0].memory), b"late");
+    assert!(commands(&found[0]).is_empty());
+    // The server's side of STARTTLS.
+    let mut c = Connection::new();
+    c.server("220 mx ESMTP\n250 STARTTLS\n");
+    assert_eq!(c.step(Reverse, b"220 2.0.0 go\r\n"), Step::Handover(14));
+    let mut c = Connection::new();
+    assert_eq!(c.step(Reverse, b"220 2.0.0 go\r\n"), Step::Handover(14));
+    assert_eq!(c.finish()[0].is_encrypted, Some(1));
+}
+
+/// RFC 2033: a reply for each recipient after the dot.
+#[test]
+fn lmtp() {
+    let mut c = Connection::new();
+    c.server("220 mx LMTP\n");
+    c.client("LHLO h\nMAIL FROM:<a@x>\nRCPT TO:<b@y>\nRCPT TO:<c@y>\nDATA\n");
+    c.server("250 ok\n250 ok\n250 ok\n250 ok\n354 go\n");
+    c.client("Subject: s\n\n.\n");
+    c.server("250 ok\n452 full\n");
+    c.client("MAIL FROM:<d@x>\n");
+    let found = c.finish();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].helo.as_bytes(&found[0].memory), b"h");
+    assert_eq!((found[0].reply_2xx_count, found[0].reply_4xx_count), (Some(6), Some(1)));
+}
+
+#[test]
+fn after_octets_missing_in_a_chunk_the_next_command_goes_on() {
+    let mut c = Connection::new();
+    c.server("220 mx\n");
+    c.client("MAIL FROM:<1@x>\nBDAT 2000\nSubject: 1\n");
+    assert_eq!(c.parser.gap(Forward), AfterGap::Resume);
+    // What text may say is not believed.
+    c.client("half a line\nDATA\nquit\nHELP\n");
+    assert_eq!(commands(c.transactions.fields_mut(0).unwrap()), ["MAIL", "BDAT"]);
+    c.server("250 ok\n");
+    c.client("DATA\nTo: 2\n.\n");
+    let found = c.finish();
+    assert_eq!(commands(&found[0]), ["MAIL", "BDAT", "DATA"]);
+    let mut c = Connection::new();
+    c.client("MAIL FROM:<1@x>\nBDAT 2000\nSubject: 1\n");
+    c.parser.gap(Forward);
+    c.client("text\nMAIL FROM:<2@x>\n");
+    assert_eq!(c.finish().len(), 2);
 }
 
 #[test]
@@ -182,6 +326,7 @@ fn starttls_hands_over() {
     let mut c = Connection::new();
     c.client("STARTTLS\n");
     assert_eq!(c.step(Forward, &[0x16, 3, 1]), Step::Handover(0));
+    assert_eq!(c.finish()[0].is_encrypted, Some(1));
 }
 
 #[test]
