@@ -13,8 +13,11 @@ macro_rules! app_protocols {
     ($callback:ident) => {
         $callback! {
             Dns dns,
+            Ftp ftp,
             Http http,
+            Imap imap,
             Ntp ntp,
+            Pop3 pop3,
             Quic quic,
             Rtp rtp,
             Sip sip,

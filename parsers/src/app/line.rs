@@ -66,6 +66,13 @@ pub(super) fn may_begin_with_method(bytes: &[u8], max: usize) -> bool {
     (1..=max).contains(&len) && matches!(bytes.get(len), None | Some(b' ' | b'\r' | b'\n'))
 }
 
+/// Whether octets without the end of a line may become this word, in any case, or are it with what follows it.
+pub(super) fn may_become(bytes: &[u8], word: &[u8]) -> bool {
+    let len = bytes.len().min(word.len());
+    let is_same = bytes.get(..len).is_some_and(|b| word.get(..len).is_some_and(|w| w.eq_ignore_ascii_case(b)));
+    is_same && matches!(bytes.get(word.len()), None | Some(b' ' | b'\r'))
+}
+
 /// The first line without its end, and its length with it; `None` while there is no LF.
 pub(super) fn first(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let lf = find(bytes, b'\n')?;

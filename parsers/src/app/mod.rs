@@ -13,6 +13,8 @@
 //! The list of protocols is [`weir_flow::app_protocols`].
 
 mod budget;
+#[cfg(test)]
+mod conversation;
 mod line;
 mod session;
 mod transactions;
