@@ -260,8 +260,9 @@ impl super::Parser for Parser {
             match self.sending {
                 Sending::Message => self.position.lose(structure),
                 Sending::Chunk { .. } => self.sending = Sending::TornChunk,
-                Sending::Commands | Sending::TornChunk => self.no_data_asked = false,
+                Sending::Commands | Sending::TornChunk => {}
             }
+            self.no_data_asked = false;
         }
         AfterGap::Resume
     }
@@ -369,7 +370,7 @@ impl Parser {
                 return Step::Consumed(len);
             }
             354 => {
-                if !self.no_data_asked && matches!(self.sending, Sending::Commands) {
+                if !self.no_data_asked && matches!(self.sending, Sending::Commands | Sending::TornChunk) {
                     self.begin_message();
                     self.sending = Sending::Message;
                 }

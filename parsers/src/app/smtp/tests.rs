@@ -309,6 +309,15 @@ fn after_octets_missing_in_a_chunk_the_next_command_goes_on() {
     c.client("DATA\nTo: 2\n.\n");
     let found = c.finish();
     assert_eq!(commands(&found[0]), ["MAIL", "BDAT", "DATA"]);
+    // The server's go-ahead is that of a DATA that was passed over.
+    let mut c = Connection::new();
+    c.client("MAIL FROM:<1@x>\nBDAT 2000\nSubject: 1\n");
+    c.parser.gap(Forward);
+    c.client("DATA\n");
+    c.server("354 go\n");
+    c.client("To: 2\n.\n");
+    let found = c.finish();
+    assert_eq!(found[0].header_to.as_bytes(&found[0].memory), b"2");
     let mut c = Connection::new();
     c.client("MAIL FROM:<1@x>\nBDAT 2000\nSubject: 1\n");
     c.parser.gap(Forward);
