@@ -27,6 +27,7 @@ PACKAGES = {
     "ncat": "ncat", "nginx": "nginx-light", "nmap": "nmap", "nsd": "nsd", "ntpdig": "ntpsec-ntpdig",
     "openssl": "openssl", "ping": "iputils-ping", "pppoe": "pppoe", "pppoe-server": "pppoe", "sipp": "sip-tester",
     "ss": "iproute2", "sysctl": "procps", "swaks": "swaks", "tcpdump": "tcpdump", "turnserver": "coturn", "unbound": "unbound", "unshare": "util-linux",
+    "/usr/lib/dovecot/imap": "dovecot-imapd", "/usr/lib/dovecot/pop3": "dovecot-pop3d",
     "/usr/lib/usrsctp/client": "libusrsctp-examples", "/usr/lib/usrsctp/discard_server": "libusrsctp-examples",
 }
 BASE = ["ethtool", "ip", "ss", "sysctl", "tcpdump", "unshare"]
@@ -40,8 +41,9 @@ def find(program):
 def missing(programs):
     """Debian packages to install before `programs` can run."""
     lack = {PACKAGES[p] for p in [*BASE, *programs] if p in PACKAGES and not find(p)}
-    if "aiosmtpd" in programs and subprocess.run([sys.executable, "-c", "import aiosmtpd"], capture_output=True).returncode:
-        lack.add("python3-aiosmtpd")
+    for module, package in (("aiosmtpd", "python3-aiosmtpd"), ("pyftpdlib", "python3-pyftpdlib python3-openssl")):
+        if module in programs and subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True).returncode:
+            lack.add(package)
     return sorted(lack)
 
 

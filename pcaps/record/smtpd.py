@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""A mail server for recordings (aiosmtpd): smtpd.py PORT CERT KEY [auth].
+"""A mail server for recordings (aiosmtpd): smtpd.py PORT CERT KEY [auth | lmtp].
 
 It takes every mail and throws it away, refuses recipients whose name is `nobody`, offers STARTTLS, and with `auth`
 lets `alice` in with any password, without TLS too, so that a recording shows the exchange.
@@ -9,6 +9,7 @@ import ssl
 import sys
 import warnings
 
+from aiosmtpd.lmtp import LMTP
 from aiosmtpd.smtp import SMTP, AuthResult
 
 warnings.simplefilter("ignore")
@@ -34,7 +35,8 @@ async def main():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     auth = {"authenticator": authenticate, "auth_require_tls": False} if "auth" in sys.argv[4:] else {}
-    make = lambda: SMTP(Handler(), hostname="mail.example.com", ident="ESMTP", tls_context=context, enable_SMTPUTF8=True, **auth)
+    kind = LMTP if "lmtp" in sys.argv[4:] else SMTP
+    make = lambda: kind(Handler(), hostname="mail.example.com", ident="ESMTP", tls_context=context, enable_SMTPUTF8=True, **auth)
     loop = asyncio.get_running_loop()
     servers = [await loop.create_server(make, host, port) for host in ("0.0.0.0", "::")]
     await asyncio.gather(*(s.serve_forever() for s in servers))

@@ -50,7 +50,7 @@ def rows():
 
 
 def versions():
-    packages = sorted({*(PACKAGES[p] for t in TARGETS.values() for p in [*BASE, *t.needs] if p in PACKAGES), "python3-aiosmtpd", "tshark"})
+    packages = sorted({*(PACKAGES[p] for t in TARGETS.values() for p in [*BASE, *t.needs] if p in PACKAGES), "python3-aiosmtpd", "python3-pyftpdlib", "tshark"})
     for p in packages:
         v = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", p], capture_output=True, text=True).stdout
         yield f"`{p}` {v or '(not installed)'}"

@@ -245,6 +245,166 @@ def submission(lab, path):
                 "[2001:db8:2::25]:587", stdin=b"EHLO desk.example.net\r\nQUIT\r\n", ok=(0, 1))
 
 
+PARTS = r"""
+import smtplib, sys
+from email.message import EmailMessage
+from email.mime.base import MIMEBase
+from email.mime.multipart import MIMEMultipart
+from email.header import Header
+new = EmailMessage()
+new["Subject"], new["From"], new["To"], new["Bcc"] = "Three parts and a mail", "erin@example.net", "alice@example.com", "bob@example.com"
+new["User-Agent"], new["Message-ID"] = "Weir test 1", "<parts.weir@desk.example.net>"
+new.set_content("As you asked.\n-- \nErin\n--not a boundary\n")
+new.add_alternative("<p>As you asked.</p>", subtype="html")
+new.add_attachment(b"%PDF-" + bytes(3000), maintype="application", subtype="pdf", filename="report for 2026.pdf")
+new.add_attachment(b"x", maintype="application", subtype="octet-stream", filename="Übersicht über das Jahr, in allen Einzelheiten und mit einem sehr langen Namen.bin")
+inner = EmailMessage()
+inner["Subject"], inner["From"] = "The inner mail", "carol@example.org"
+inner.add_attachment("text", filename="inner.txt")
+new.add_attachment(inner)
+old = MIMEMultipart(boundary="=_old style")
+old["Subject"], old["From"], old["To"], old["X-Mailer"] = "An old program", "erin@example.net", "alice@example.com", "OldMailer 1.0"
+part = MIMEBase("application", "octet-stream")
+part.add_header("Content-Disposition", 'attachment; filename="%s"' % Header("Grüße.txt", "iso-8859-1").encode())
+old.attach(part)
+for make in (lambda: smtplib.SMTP(sys.argv[1], 25, "desk.example.net"), lambda: smtplib.LMTP(sys.argv[1], 24, "desk.example.net")):
+    with make() as s:
+        for m in (new, old):
+            s.sendmail("erin@example.net", ["alice@example.com", "bob@example.com"], m.as_bytes(policy=m.policy.clone(linesep="\r\n")))
+"""
+
+
+@target("smtp/parts.pcap", "names of MIME parts: multiparts within each other, a mail within a mail, names in RFC 2231 and RFC 2047; SMTP, and LMTP on "
+        "port 24", ["aiosmtpd", "openssl"], ["-d", "tcp.port==24,smtp"])
+def parts(lab, path):
+    lab.host("desk", "192.0.2.11/24")
+    lab.host("mail", "198.51.100.25/24")
+    mail_server(lab, "mail")
+    lab.start("mail", sys.executable, HERE / "smtpd.py", 24, *lab.certificate(*MAIL_NAMES), "lmtp", tcp=[24])
+    with lab.capture(path):
+        lab.run("desk", sys.executable, lab.file("parts.py", PARTS), "198.51.100.25")
+
+
+# ---------------------------------------------------------------- mailboxes
+
+DOVECOT = ("/usr/lib/dovecot/imap", "/usr/lib/dovecot/pop3")
+
+
+def mailboxes(lab, host):
+    """Dovecot with one user, `alice`, whose password is `secret`; IMAP and POP3, in clear too, and on another port each."""
+    cert, key = lab.certificate(*MAIL_NAMES)
+    sh("mkdir", "-p", "-m", "777", "mail")
+    users = lab.file("users", "alice:{PLAIN}secret\n")
+    lab.start(host, "dovecot", "-F", "-c", lab.file("dovecot.conf", f"""
+base_dir = {lab.file("dovecot/.keep", "").parent}
+protocols = imap pop3
+log_path = /dev/stderr
+ssl = yes
+ssl_cert = <{cert}
+ssl_key = <{key}
+disable_plaintext_auth = no
+auth_mechanisms = plain login cram-md5
+mail_location = maildir:{users.parent}/mail/%u
+first_valid_uid = 1
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN {users}
+}}
+userdb {{
+  driver = static
+  args = uid=nobody gid=nogroup home={users.parent}/mail/%u
+}}
+namespace inbox {{
+  inbox = yes
+}}
+service imap-login {{
+  inet_listener odd {{
+    port = 1430
+  }}
+}}
+service pop3-login {{
+  inet_listener odd {{
+    port = 1100
+  }}
+}}
+"""), tcp=[110, 143, 1100, 1430])
+
+
+LITERALS = """
+import imaplib, sys
+with imaplib.IMAP4(sys.argv[1], int(sys.argv[2])) as m:
+    m.send(b"x1 LOGIN {5}\\r\\n")
+    m.readline()
+    m.send(b"alice {6}\\r\\n")
+    m.readline()
+    m.send(b"secret\\r\\n")
+    while not m.readline().startswith(b"x1 "):
+        pass
+    m.state = "AUTH"
+    m.select('"Sent Items"')
+    m.append("INBOX", None, None, b"Subject: one\\r\\n\\r\\nx9 NO trap\\r\\n")
+    m.select("INBOX", readonly=True)
+    m.uid("FETCH", "1:*", "(FLAGS BODY[])")
+    m.uid("SEARCH", "ALL")
+"""
+
+
+@target("imap/imap.pcap", "curl and imaplib against Dovecot: LOGIN, AUTHENTICATE, a refused login, literals of both sides, STARTTLS, port 1430, IPv6",
+        ["curl", *DOVECOT, "openssl"], ["--no-l7"])
+def imap(lab, path):
+    lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("mail", "198.51.100.25/24", "2001:db8:2::25/64")
+    mailboxes(lab, "mail")
+    user = ("-u", "alice:secret")
+    mail = lab.file("mail.txt", "From: dave@example.net\r\nSubject: Hello\r\n\r\nText.\r\n")
+    with lab.capture(path):
+        lab.run("desk", "curl", "-sS", *user, "--login-options", "AUTH=PLAIN", "-T", mail, "imap://198.51.100.25/INBOX")
+        lab.run("desk", "curl", "-sS", *user, "--login-options", "AUTH=LOGIN", "imap://[2001:db8:2::25]/INBOX;UID=1")
+        lab.run("desk", "curl", "-sS", "-u", "mallory:guess", "imap://198.51.100.25/", ok=(67,))
+        lab.run("desk", "curl", "-sS", *user, "-k", "--ssl-reqd", "imap://198.51.100.25/")
+        lab.run("desk", sys.executable, lab.file("literals.py", LITERALS), "198.51.100.25", "1430")
+
+
+@target("pop3/pop3.pcap", "curl against Dovecot: USER and PASS, AUTH PLAIN and CRAM-MD5, a refused login, mails, STLS, port 1100, IPv6",
+        ["curl", *DOVECOT, "openssl"], ["--no-l7"])
+def pop3(lab, path):
+    lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("mail", "198.51.100.25/24", "2001:db8:2::25/64")
+    mailboxes(lab, "mail")
+    user = ("-u", "alice:secret")
+    mail = lab.file("mail.txt", "From: dave@example.net\r\nSubject: Hello\r\n\r\n+OK not a reply\r\n-ERR neither\r\n.\r\n")
+    lab.run("mail", "curl", "-sS", *user, "-T", mail, "imap://127.0.0.1/INBOX")
+    with lab.capture(path):
+        lab.run("desk", sys.executable, "-c", "import poplib; p = poplib.POP3('198.51.100.25'); p.user('alice'); p.pass_('secret'); p.stat(); p.uidl(); p.top(1, 0); p.quit()")
+        lab.run("desk", "curl", "-sS", *user, "--login-options", "AUTH=PLAIN", "pop3://198.51.100.25/1")
+        lab.run("desk", "curl", "-sS", *user, "--login-options", "AUTH=CRAM-MD5", "pop3://[2001:db8:2::25]/1")
+        lab.run("desk", "curl", "-sS", "-u", "mallory:guess", "pop3://198.51.100.25/", ok=(67,))
+        lab.run("desk", "curl", "-sS", *user, "-k", "--ssl-reqd", "pop3://198.51.100.25/1")
+        lab.run("desk", "curl", "-sS", *user, "pop3://198.51.100.25:1100/1")
+
+
+# ---------------------------------------------------------------- files
+
+@target("ftp/ftp.pcap", "curl against pyftpdlib: anonymous, with a name, a refused password, reading, writing, PORT, EPRT, PASV, EPSV, AUTH TLS, port 4021, IPv6",
+        ["curl", "openssl", "pyftpdlib"], ["--no-l7"])
+def ftp(lab, path):
+    lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("files", "198.51.100.21/24", "2001:db8:2::21/64")
+    cert, key = lab.certificate("files.example.com")
+    lab.file("files/a report.txt", "text\n")
+    for port in (21, 4021):
+        lab.start("files", sys.executable, HERE / "ftpd.py", port, cert, key, lab.file("files/.keep", "").parent, tcp=[port])
+    user, new = ("-u", "alice:secret"), lab.file("new.txt", "new\n")
+    with lab.capture(path):
+        lab.run("desk", "curl", "-sS", "ftp://198.51.100.21/a%20report.txt")
+        lab.run("desk", "curl", "-sS", *user, "--disable-epsv", "-T", new, "ftp://198.51.100.21/new.txt")
+        lab.run("desk", "curl", "-sS", *user, "--disable-eprt", "-P", "-", "ftp://198.51.100.21/")
+        lab.run("desk", "curl", "-sS", *user, "-P", "-", "ftp://[2001:db8:2::21]/new.txt")
+        lab.run("desk", "curl", "-sS", "-u", "mallory:guess", "ftp://198.51.100.21/", ok=(67,))
+        lab.run("desk", "curl", "-sS", *user, "-k", "--ftp-ssl-control", "ftp://198.51.100.21/")
+        lab.run("desk", "curl", "-sS", *user, "ftp://198.51.100.21:4021/nothing", ok=(78,))
+
+
 # ---------------------------------------------------------------- calls
 
 CALLS = ["alice;bob;Alice Example", "carol;dave;Carol Example", "erin;frank;Erin Example"]
