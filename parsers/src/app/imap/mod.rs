@@ -23,7 +23,7 @@ use weir_flow::app::Imap;
 use super::{
     AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport,
     line::{self, Stepped},
-    smtp::mechanism,
+    smtp::{MAX_MECHANISM, mechanism},
 };
 
 /// Most octets of a line that are read. Clients name many messages in one.
@@ -289,7 +289,7 @@ impl Parser {
         }
         imap.command.push_new(command, &mut imap.memory);
         match command {
-            b"AUTHENTICATE" => imap.auth_mechanism.set(&mechanism(parameter).to_ascii_uppercase(), &mut imap.memory),
+            b"AUTHENTICATE" => imap.auth_mechanism.set(mechanism(parameter, &mut [0; MAX_MECHANISM]), &mut imap.memory),
             b"LOGIN" => {
                 if parameter.starts_with(b"{") {
                     return true;

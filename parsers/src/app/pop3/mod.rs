@@ -22,7 +22,7 @@ use weir_flow::app::Pop3;
 use super::{
     AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport,
     line::{self, Stepped},
-    smtp::{is_base64, mechanism},
+    smtp::{MAX_MECHANISM, is_base64, mechanism},
 };
 
 /// Most octets of a line that are read; RFC 2449 section 4 allows 255 of a command, 512 of a reply.
@@ -180,7 +180,7 @@ impl Parser {
             b"APOP" | b"PASS" => Asked::Login,
             b"AUTH" if !parameter.is_empty() => {
                 self.authenticating = true;
-                pop3.auth_mechanism.set(&mechanism(parameter).to_ascii_uppercase(), &mut pop3.memory);
+                pop3.auth_mechanism.set(mechanism(parameter, &mut [0; MAX_MECHANISM]), &mut pop3.memory);
                 Asked::Login
             }
             b"AUTH" | b"CAPA" | b"RETR" | b"TOP" => Asked::Lines,

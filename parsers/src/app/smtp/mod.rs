@@ -16,7 +16,7 @@
 //! - **Missing octets**: the next line with a known command or a reply code goes on; within a message, the rest is passed over
 //!   up to the terminating dot or the server's reply, and within a chunk up to that reply or a command that cannot be text.
 //! - **Bounds**: a line is read up to `MAX_LINE` octets, the rest of it is passed over; four multiparts within each other; 2048
-//!   octets of a field that tells of the structure; chunks of less than `MAX_CHUNK`. Bodies are passed over octet by octet, since
+//!   octets of a field that tells of the structure; chunks of less than `syntax::MAX_CHUNK`. Bodies are passed over octet by octet, since
 //!   only a dot ends them, but for those in chunks and without parts.
 //! - **Odd input**: BDAT without a proper size is a command like any other, as it is to a server.
 //! - **Fields**: all of `weir_flow::app::Smtp`.
@@ -24,12 +24,23 @@
 
 mod message;
 mod mime;
+mod probe;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
 use weir_flow::{Field as _, Memory, Text, allocated, app::Smtp};
 
-use self::message::{Position, Structure};
+pub(super) use self::{
+    probe::is_of_mail_server,
+    syntax::{MAX_MECHANISM, is_base64, mechanism},
+};
+
+use self::{
+    message::{Position, Structure},
+    probe::{probe_command, probe_reply},
+    syntax::{chunk, is_enhanced, is_unlike_text, path, reply_code, size, split_command},
+};
 use super::{
     AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport,
     line::{self, Stepped},
@@ -40,44 +51,6 @@ const MAX_LINE: usize = 4096;
 
 /// Most octets of a line that may be a delimiter of parts: two hyphens, 70 octets, two hyphens, and white space.
 const MAX_DELIMITER: usize = 256;
-
-/// Octets of a greeting among which it must tell what it is.
-const MAX_GREETING: usize = 300;
-
-/// Chunks are smaller than this. Nobody sends a tebioctet; what says so is a lie, and no server takes it.
-const MAX_CHUNK: u64 = 1 << 40;
-
-/// Commands: of RFC 5321, of extensions, and some that are in use without one, with their bits in the field. What is not here is
-/// not recorded.
-const COMMANDS: &[(&[u8], u16)] = &[
-    (b"ATRN", OTHER),
-    (b"AUTH", OTHER),
-    (b"BDAT", OTHER),
-    (b"BURL", OTHER),
-    (b"DATA", 0x10),
-    (b"EHLO", 1),
-    (b"ETRN", OTHER),
-    (b"EXPN", 0x80),
-    (b"HELO", 2),
-    (b"HELP", 0x100),
-    (b"LHLO", OTHER),
-    (b"MAIL", 4),
-    (b"NOOP", 0x200),
-    (b"QUIT", 0x400),
-    (b"RCPT", 8),
-    (b"RSET", 0x20),
-    (b"SAML", OTHER),
-    (b"SEND", OTHER),
-    (b"SOML", OTHER),
-    (b"STARTTLS", OTHER),
-    (b"TURN", OTHER),
-    (b"VRFY", 0x40),
-    (b"XCLIENT", OTHER),
-    (b"XFORWARD", OTHER),
-];
-
-/// The bit of commands without one of their own.
-const OTHER: u16 = 0x8000;
 
 /// Reply codes with a bit of their own, from the lowest bit on.
 const CODES: [u16; 24] = [
@@ -306,7 +279,7 @@ impl Parser {
         match command {
             b"AUTH" => {
                 let kept = self.kept.get_or_insert_default();
-                kept.auth_mechanism.set(&mechanism(parameter).to_ascii_uppercase(), &mut kept.memory);
+                kept.auth_mechanism.set(mechanism(parameter, &mut [0; MAX_MECHANISM]), &mut kept.memory);
                 kept.tell(smtp);
             }
             b"EHLO" | b"HELO" | b"LHLO" => {
@@ -662,140 +635,4 @@ fn count_reply(smtp: &mut Smtp, code: u16, line: &[u8]) {
         400..500 => &mut smtp.reply_4xx_count,
         _ => &mut smtp.reply_5xx_count,
     });
-}
-
-/// Size of a chunk, and whether it is the last (RFC 3030 section 2).
-fn chunk(parameter: &[u8]) -> Option<(u64, bool)> {
-    let mut words = parameter.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
-    let size = number(words.next()?).filter(|&size| size < MAX_CHUNK)?;
-    match words.next() {
-        None => Some((size, false)),
-        Some(word) => word.eq_ignore_ascii_case(b"LAST").then_some((size, true)),
-    }
-}
-
-fn number(digits: &[u8]) -> Option<u64> {
-    digits.first().filter(|b| b.is_ascii_digit())?;
-    str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// The value of SIZE among the parameters of MAIL.
-fn size(parameter: &[u8]) -> Option<u32> {
-    let mut words = parameter.split(u8::is_ascii_whitespace);
-    let digits = words.find_map(|w| {
-        let (keyword, digits) = w.split_at_checked(5)?;
-        keyword.eq_ignore_ascii_case(b"SIZE=").then_some(digits)
-    });
-    digits.and_then(number).map(|size| u32::try_from(size).unwrap_or(u32::MAX))
-}
-
-/// The mechanism of an AUTH command: what can be none (RFC 4422 section 3.1) is not recorded, since it may be a secret.
-pub(super) fn mechanism(parameter: &[u8]) -> &[u8] {
-    let word = parameter.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-    let is_one = word.len() <= 20 && word.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    if is_one { word } else { b"" }
-}
-
-/// Whether a line can be what an AUTH exchange sends: base64, or a lone `*`, which ends it.
-pub(super) fn is_base64(line: &[u8]) -> bool {
-    line == b"*" || line.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'='))
-}
-
-/// Whether a line is a command that no text has by chance.
-fn is_unlike_text(line: &[u8]) -> bool {
-    match split_command(line) {
-        Some((b"MAIL", _, parameter)) => !path(parameter, b"FROM").is_empty(),
-        Some((b"BDAT", _, parameter)) => chunk(parameter).is_some(),
-        Some((b"QUIT" | b"RSET", _, b"")) => line.first().is_some_and(u8::is_ascii_uppercase),
-        _ => false,
-    }
-}
-
-/// Whether a text begins with an enhanced status code (RFC 3463), as that of no greeting does.
-fn is_enhanced(text: &[u8]) -> bool {
-    matches!(text, [b'2' | b'4' | b'5', b'.', b'0'..=b'9', b'.', b'0'..=b'9', ..])
-}
-
-/// A known command, its bit, and what follows it.
-fn split_command(line: &[u8]) -> Option<(&'static [u8], u16, &[u8])> {
-    let line = line.trim_ascii();
-    let end = line.iter().position(|b| !b.is_ascii_alphabetic()).unwrap_or(line.len());
-    let (word, rest) = line.split_at_checked(end)?;
-    let (command, flag) = COMMANDS.iter().find(|(c, _)| c.eq_ignore_ascii_case(word))?;
-    (rest.is_empty() || rest.starts_with(b" ") || rest.starts_with(b"\t")).then(|| (*command, *flag, rest.trim_ascii()))
-}
-
-/// The path of a MAIL or RCPT command, without its brackets; empty if there is none.
-fn path<'a>(parameter: &'a [u8], keyword: &[u8]) -> &'a [u8] {
-    let Some((word, rest)) = parameter.split_at_checked(keyword.len()) else { return b"" };
-    let rest = rest.trim_ascii_start();
-    let Some(rest) = rest.strip_prefix(b":").filter(|_| word.eq_ignore_ascii_case(keyword)) else { return b"" };
-    let rest = rest.trim_ascii_start();
-    match rest.strip_prefix(b"<") {
-        Some(inner) => inner.split(|&b| b == b'>').next().unwrap_or_default(),
-        None => rest.split(u8::is_ascii_whitespace).next().unwrap_or_default(),
-    }
-}
-
-/// Code of a reply line, and whether the line is the last of the reply (RFC 5321 section 4.2).
-fn reply_code(line: &[u8]) -> Option<(u16, bool)> {
-    let [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] = line else { return None };
-    let code = [a, b, c].into_iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
-    match rest.first() {
-        None | Some(b' ') => Some((code, true)),
-        Some(b'-') => Some((code, false)),
-        Some(_) => None,
-    }
-}
-
-fn contains(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word))
-}
-
-/// Whether the text of a greeting says that a mail server speaks. Its first word is a domain, which may be called anything: it
-/// counts only where nothing after it says something else.
-pub(super) fn is_of_mail_server(text: &[u8]) -> bool {
-    let says = |text: &[u8]| contains(text, b"SMTP") || contains(text, b"LMTP");
-    let domain = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
-    let (domain, rest) = text.split_at_checked(domain).unwrap_or((text, b""));
-    says(rest) || (says(domain) && !contains(rest, b"FTP"))
-}
-
-/// A server speaks: its greeting, or, where the port says so, any reply but the greeting of a file server.
-fn probe_reply(input: Input<'_>, line: Option<&[u8]>) -> Probe {
-    // A CR may be half of the line's end.
-    let bytes = line.unwrap_or_else(|| input.bytes.strip_suffix(b"\r").unwrap_or(input.bytes));
-    let is_cut = line.is_none() && !input.snapped;
-    if bytes.len() < 4 && is_cut {
-        let fits = bytes.iter().zip([b'2'..=b'5', b'0'..=b'9', b'0'..=b'9']).all(|(b, range)| range.contains(b));
-        return if fits { Probe::More } else { Probe::No };
-    }
-    let Some((code, _)) = reply_code(bytes) else { return Probe::No };
-    let text = bytes.get(4..MAX_GREETING.min(bytes.len())).unwrap_or_default();
-    match () {
-        () if code != 220 && input.hinted => Probe::Yes,
-        () if code != 220 => Probe::No,
-        () if is_cut && bytes.len() < MAX_GREETING => Probe::More,
-        () if is_of_mail_server(text) => Probe::Yes,
-        () if input.hinted && !contains(text, b"FTP") => Probe::Yes,
-        () => Probe::No,
-    }
-}
-
-/// A client speaks: it says its name, or names a path, or, where the port says so, gives any command.
-fn probe_command(input: Input<'_>, line: Option<&[u8]>) -> Probe {
-    const TELLING: &[&[u8]] = &[b"EHLO ", b"HELO ", b"LHLO ", b"MAIL FROM:", b"RCPT TO:"];
-    let bytes = line.unwrap_or(input.bytes);
-    let is_cut = line.is_none() && !input.snapped;
-    let starts = |start: &[u8]| bytes.get(..start.len()).is_some_and(|b| b.eq_ignore_ascii_case(start));
-    // Nothing begins with white space that is not known by its first octets.
-    let is_command = || bytes.first().is_some_and(u8::is_ascii_alphabetic) && split_command(bytes).is_some();
-    if TELLING.iter().any(|t| starts(t)) || (line.is_some() && input.hinted && is_command()) {
-        return Probe::Yes;
-    }
-    let may_become =
-        |word: &&[u8]| word.get(..bytes.len()).map_or_else(|| starts(word), |w| w.eq_ignore_ascii_case(bytes));
-    let is_open = TELLING.iter().any(|t| bytes.len() < t.len() && may_become(t))
-        || (input.hinted && COMMANDS.iter().any(|(command, _)| may_become(command)));
-    if is_cut && is_open { Probe::More } else { Probe::No }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 use weir_flow::app::{Fields, Smtp};
 
-use super::{MAX_LINE, Parser, Scratch};
+use super::{MAX_LINE, Parser, Scratch, path};
 use crate::app::{
     AfterGap, Direction,
     Direction::{Forward, Reverse},
@@ -108,6 +108,17 @@ fn a_mail() {
     assert_eq!(mail.message_id.as_bytes(&mail.memory), b"<1>");
     assert_eq!(mail.reply_code.iter(&mail.memory).collect::<Vec<_>>(), [220, 250, 501, 251, 354, 221]);
     assert_eq!(commands(mail), ["EHLO", "MAIL", "RCPT", "DATA", "QUIT"]);
+}
+
+#[test]
+fn paths() {
+    let from = |parameter: &str| String::from_utf8(path(parameter.as_bytes(), b"FROM").to_vec()).unwrap();
+    assert_eq!(from("FROM:<>"), "");
+    assert_eq!(from("from : a@x SIZE=1"), "a@x");
+    assert_eq!(from("FROM:<@r,@s:a@x> BODY=8BITMIME"), "@r,@s:a@x");
+    assert_eq!(from(r#"FROM:<"a>\">b"@x> SIZE=1"#), r#""a>\">b"@x"#);
+    assert_eq!(from(r#"FROM:<a"b@x> SIZE=1"#), r#"a"b@x"#);
+    assert_eq!(from("TO:<a@x>"), "");
 }
 
 #[test]
