@@ -80,14 +80,17 @@ impl super::Parser for Parser {
         max_open: 1,
     };
 
+    #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
-        match input.bytes {
-            [b'1'..=b'5', ..] => probe_reply(input),
-            [b'A'..=b'Z' | b'a'..=b'z', ..] => probe_command(input),
+        let Input { bytes, hinted, snapped, .. } = input;
+        match bytes {
+            [b'1'..=b'5', ..] => probe_reply(bytes, hinted, snapped),
+            [b'A'..=b'Z' | b'a'..=b'z', ..] => probe_command(bytes, hinted, snapped),
             _ => Probe::No,
         }
     }
 
+    #[inline(always)]
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Ftp>, scratch: &mut Vec<u8>) -> Step {
         // TLS, whether or not AUTH and its reply were seen: nothing else begins like its handshake record.
         if input.bytes.starts_with(&[0x16, 3]) {
@@ -294,9 +297,9 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
 }
 
 /// A server speaks: its greeting, or what no other server says, or, where the port says so, any reply.
-fn probe_reply(input: Input<'_>) -> Probe {
-    let bytes = input.bytes.get(..MAX_GREETING).unwrap_or(input.bytes);
-    let is_open = bytes.len() < MAX_GREETING && !input.snapped;
+fn probe_reply(bytes: &[u8], hinted: bool, snapped: bool) -> Probe {
+    let bytes = bytes.get(..MAX_GREETING).unwrap_or(bytes);
+    let is_open = bytes.len() < MAX_GREETING && !snapped;
     let Some((first, _)) = line::first(bytes) else {
         let fits =
             bytes.iter().take(3).all(u8::is_ascii_digit) && matches!(bytes.get(3), None | Some(b' ' | b'-' | b'\r'));
@@ -305,10 +308,10 @@ fn probe_reply(input: Input<'_>) -> Probe {
     let Some((code, is_last)) = reply_code(first) else { return Probe::No };
     let text = first.get(4..).unwrap_or_default();
     if code == 220 {
-        return probe_greeting(bytes.get(4..).unwrap_or_default(), is_last, is_open, input.hinted);
+        return probe_greeting(bytes.get(4..).unwrap_or_default(), is_last, is_open, hinted);
     }
     let is_it = match code {
-        _ if input.hinted => true,
+        _ if hinted => true,
         227 => from_first_digit(text).and_then(six_numbers).is_some(),
         229 => extended_port(text).is_some(),
         230 => contains(text, b"logged in"),
@@ -332,12 +335,12 @@ fn probe_greeting(text: &[u8], is_first_last: bool, is_open: bool, hinted: bool)
 }
 
 /// A client speaks: it gives a command that no other has, perhaps behind its name and password; or, where the port says so, any.
-fn probe_command(input: Input<'_>) -> Probe {
-    let mut rest = input.bytes;
+fn probe_command(bytes: &[u8], hinted: bool, snapped: bool) -> Probe {
+    let mut rest = bytes;
     let mut is_user_given = false;
     while let Some((line, len)) = line::first(rest) {
         let Some((command, parameter)) = split_command(line) else { return Probe::No };
-        if input.hinted || is_telling(command, parameter) {
+        if hinted || is_telling(command, parameter) {
             return Probe::Yes;
         }
         if !matches!(command, b"USER" | b"PASS") || !(is_user_given || command == b"USER") {
@@ -348,8 +351,8 @@ fn probe_command(input: Input<'_>) -> Probe {
     }
     let may_be = |commands: &[&[u8]]| commands.iter().any(|c| line::may_become(rest, c));
     let may_tell = may_be(TELLING) || may_be(&[b"USER", b"AUTH", b"PORT", b"EPRT", b"TYPE"]);
-    let is_open = may_tell || may_be(&[b"PASS"]) && is_user_given || input.hinted && may_be(COMMANDS);
-    if is_open && input.bytes.len() < MAX_GREETING && !input.snapped { Probe::More } else { Probe::No }
+    let is_open = may_tell || may_be(&[b"PASS"]) && is_user_given || hinted && may_be(COMMANDS);
+    if is_open && bytes.len() < MAX_GREETING && !snapped { Probe::More } else { Probe::No }
 }
 
 fn is_telling(command: &[u8], parameter: &[u8]) -> bool {

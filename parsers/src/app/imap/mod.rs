@@ -164,18 +164,21 @@ impl super::Parser for Parser {
         max_open: 1,
     };
 
+    #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
-        match input.bytes {
-            [b'*', ..] => probe_server(input),
-            [b'!'..=b'~', ..] => probe_tagged(input),
+        let Input { bytes, hinted, snapped, .. } = input;
+        match bytes {
+            [b'*', ..] => probe_server(bytes, hinted, snapped),
+            [b'!'..=b'~', ..] => probe_tagged(bytes, hinted, snapped),
             _ => Probe::No,
         }
     }
 
+    #[inline(always)]
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Imap>, scratch: &mut Vec<u8>) -> Step {
         let side = input.direction.index();
         if self.client == Some(input.direction)
-            && let Some(step) = self.literal(input, transactions)
+            && let Some(step) = self.literal(input.bytes, input.direction, transactions)
         {
             return step;
         }
@@ -217,12 +220,12 @@ impl super::Parser for Parser {
 
 impl Parser {
     /// Takes the literal that was announced, if there is one.
-    fn literal(&mut self, input: Input<'_>, transactions: &mut Transactions<Imap>) -> Option<Step> {
+    fn literal(&mut self, bytes: &[u8], direction: Direction, transactions: &mut Transactions<Imap>) -> Option<Step> {
         let len = match self.literal {
             Literal::None => return None,
             Literal::Other(len) => len,
             Literal::User(len) => {
-                let Some(user) = input.bytes.get(..usize::try_from(len).unwrap_or(usize::MAX)) else {
+                let Some(user) = bytes.get(..usize::try_from(len).unwrap_or(usize::MAX)) else {
                     return Some(Step::More);
                 };
                 let index = transactions.find_any(|_| true).unwrap_or_else(|| transactions.open().0);
@@ -233,7 +236,7 @@ impl Parser {
             }
         };
         self.literal = Literal::None;
-        self.goes_on[input.direction.index()] = true;
+        self.goes_on[direction.index()] = true;
         (len > 0).then_some(Step::Skip(len))
     }
 
@@ -428,33 +431,30 @@ fn unquote(words: &[u8], text: &mut Vec<u8>) {
 }
 
 /// A server speaks: its greeting, or, where the port says so, anything without a tag.
-fn probe_server(input: Input<'_>) -> Probe {
-    let bytes = input.bytes;
+fn probe_server(bytes: &[u8], hinted: bool, snapped: bool) -> Probe {
     let fits = |begin: &[u8]| {
         let same = bytes.iter().zip(begin).all(|(a, b)| a.eq_ignore_ascii_case(b));
         same.then_some(if bytes.len() < begin.len() { Probe::More } else { Probe::Yes })
     };
     let told = fits(b"* OK ").or_else(|| fits(b"* PREAUTH ")).or_else(|| fits(b"* OK\r\n"));
     match (told, bytes) {
-        (Some(Probe::More), _) if input.snapped => Probe::No,
+        (Some(Probe::More), _) if snapped => Probe::No,
         (Some(told), _) => told,
-        (None, [b'*', b' ', b'0'..=b'9' | b'A'..=b'Z', ..]) if input.hinted => Probe::Yes,
+        (None, [b'*', b' ', b'0'..=b'9' | b'A'..=b'Z', ..]) if hinted => Probe::Yes,
         (None, _) => Probe::No,
     }
 }
 
 /// A client gives a command behind its tag; or, where the port says so, a server answers one.
-fn probe_tagged(input: Input<'_>) -> Probe {
-    let bytes = input.bytes.get(..MAX_GREETING).unwrap_or(input.bytes);
-    let is_open = bytes.len() < MAX_GREETING && !input.snapped;
+fn probe_tagged(bytes: &[u8], hinted: bool, snapped: bool) -> Probe {
+    let bytes = bytes.get(..MAX_GREETING).unwrap_or(bytes);
+    let is_open = bytes.len() < MAX_GREETING && !snapped;
     let Some((line, _)) = line::first(bytes) else {
-        return if is_open && may_become_command(bytes, input.hinted) { Probe::More } else { Probe::No };
+        return if is_open && may_become_command(bytes, hinted) { Probe::More } else { Probe::No };
     };
     let is_it = match command(line) {
-        Some((tag, command, parameter)) => {
-            is_tag(tag, true, input.hinted) && is_telling(command, parameter, input.hinted)
-        }
-        None => input.hinted && tagged(line).is_some_and(|(tag, _)| is_tag(tag, true, true)),
+        Some((tag, command, parameter)) => is_tag(tag, true, hinted) && is_telling(command, parameter, hinted),
+        None => hinted && tagged(line).is_some_and(|(tag, _)| is_tag(tag, true, true)),
     };
     if is_it { Probe::Yes } else { Probe::No }
 }

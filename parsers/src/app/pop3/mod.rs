@@ -112,19 +112,22 @@ impl super::Parser for Parser {
         max_open: 1,
     };
 
+    #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
-        match input.bytes {
-            [b'+' | b'-', ..] => probe_reply(input),
-            [b'A'..=b'Z' | b'a'..=b'z', ..] => probe_command(input),
+        let Input { bytes, hinted, snapped, .. } = input;
+        match bytes {
+            [b'+' | b'-', ..] => probe_reply(bytes, hinted, snapped),
+            [b'A'..=b'Z' | b'a'..=b'z', ..] => probe_command(bytes, hinted, snapped),
             _ => Probe::No,
         }
     }
 
+    #[inline(always)]
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Pop3>, (): &mut ()) -> Step {
         let is_client = self.client == Some(input.direction);
         let in_line = &mut self.in_line[input.direction.index()];
         if !is_client && self.in_lines && !*in_line {
-            return self.lines(input);
+            return self.lines(input.bytes, input.direction);
         }
         // TLS, whether or not STLS and its reply were seen: nothing else begins like its handshake record.
         if !*in_line && input.bytes.starts_with(&[0x16, 3]) {
@@ -227,16 +230,16 @@ impl Parser {
     }
 
     /// Passes over a reply of several lines, up to the one that is a dot. Begins at the start of a line.
-    fn lines(&mut self, input: Input<'_>) -> Step {
-        let end = match input.bytes {
+    fn lines(&mut self, bytes: &[u8], direction: Direction) -> Step {
+        let end = match bytes {
             [b'.', b'\n', ..] => 2,
             [b'.', b'\r', b'\n', ..] => 3,
             [b'.'] | [b'.', b'\r'] => return Step::More,
-            bytes => {
+            _ => {
                 if let Some(lf) = line::dot_line(bytes) {
                     return Step::Consumed(lf + 1);
                 }
-                self.in_line[input.direction.index()] = !bytes.ends_with(b"\n");
+                self.in_line[direction.index()] = !bytes.ends_with(b"\n");
                 return Step::Consumed(bytes.len());
             }
         };
@@ -278,9 +281,9 @@ fn split_command(line: &[u8]) -> Option<(&'static [u8], &[u8])> {
 }
 
 /// A server speaks: a greeting that says so, or, where the port says so, any reply. Others say `+OK` too.
-fn probe_reply(input: Input<'_>) -> Probe {
-    let bytes = input.bytes.get(..MAX_GREETING).unwrap_or(input.bytes);
-    let is_open = bytes.len() < MAX_GREETING && !input.snapped;
+fn probe_reply(bytes: &[u8], hinted: bool, snapped: bool) -> Probe {
+    let bytes = bytes.get(..MAX_GREETING).unwrap_or(bytes);
+    let is_open = bytes.len() < MAX_GREETING && !snapped;
     let Some((line, _)) = line::first(bytes) else {
         let fits = |status: &[u8]| bytes.iter().zip(status).all(|(a, b)| a == b);
         return if is_open && (fits(b"+OK ") || fits(b"+OK\r") || fits(b"-ERR ")) { Probe::More } else { Probe::No };
@@ -288,7 +291,7 @@ fn probe_reply(input: Input<'_>) -> Probe {
     let says = |text: &[u8], word: &[u8]| text.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word));
     let is_it = match reply(line) {
         Some((Status::Challenge, _)) | None => false,
-        Some(_) if input.hinted => true,
+        Some(_) if hinted => true,
         Some((Status::Bad, _)) => false,
         Some((Status::Good, text)) => {
             // With what APOP needs (RFC 1939 section 7), or in words.
@@ -301,8 +304,8 @@ fn probe_reply(input: Input<'_>) -> Probe {
 }
 
 /// A client speaks: it gives a command that no other has, perhaps behind its name and password; or, where the port says so, any.
-fn probe_command(input: Input<'_>) -> Probe {
-    let mut rest = input.bytes;
+fn probe_command(bytes: &[u8], hinted: bool, snapped: bool) -> Probe {
+    let mut rest = bytes;
     let mut is_user_given = false;
     while let Some((line, len)) = line::first(rest) {
         let Some((command, parameter)) = split_command(line) else { return Probe::No };
@@ -312,7 +315,7 @@ fn probe_command(input: Input<'_>) -> Probe {
             b"STAT" => is_user_given,
             _ => false,
         };
-        if input.hinted || is_telling {
+        if hinted || is_telling {
             return Probe::Yes;
         }
         if !matches!(command, b"USER" | b"PASS") || !(is_user_given || command == b"USER") {
@@ -324,8 +327,8 @@ fn probe_command(input: Input<'_>) -> Probe {
     let may_be = |commands: &[&[u8]]| commands.iter().any(|c| line::may_become(rest, c));
     let is_open = may_be(&[b"APOP", b"CAPA", b"STLS", b"UIDL", b"USER"])
         || is_user_given && may_be(&[b"PASS", b"STAT"])
-        || input.hinted && may_be(COMMANDS);
-    if is_open && input.bytes.len() < MAX_GREETING && !input.snapped { Probe::More } else { Probe::No }
+        || hinted && may_be(COMMANDS);
+    if is_open && bytes.len() < MAX_GREETING && !snapped { Probe::More } else { Probe::No }
 }
 
 /// Whether this is a name and a digest (RFC 1939 section 7).

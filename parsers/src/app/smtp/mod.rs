@@ -183,8 +183,8 @@ impl super::Parser for Parser {
             return Probe::No;
         }
         let line = line::first(input.bytes).map(|(line, _)| line);
-        match probe_reply(input, line) {
-            Probe::No => probe_command(input, line),
+        match probe_reply(input.bytes, line, input.hinted, input.snapped) {
+            Probe::No => probe_command(input.bytes, line, input.hinted, input.snapped),
             told => told,
         }
     }
@@ -193,7 +193,7 @@ impl super::Parser for Parser {
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Smtp>, scratch: &mut Scratch) -> Step {
         if self.client == Some(input.direction) {
             match self.sending {
-                Sending::Message => return self.message(input, transactions, scratch),
+                Sending::Message => return self.message(input.bytes, transactions, scratch),
                 Sending::Chunk { is_last } => return self.chunk(input.bytes, is_last, transactions, scratch),
                 Sending::Commands | Sending::TornChunk => {}
             }
@@ -426,18 +426,18 @@ impl Parser {
     }
 
     /// Octets of the client while it sends a message after DATA.
-    fn message(&mut self, input: Input<'_>, transactions: &mut Transactions<Smtp>, scratch: &mut Scratch) -> Step {
+    fn message(&mut self, bytes: &[u8], transactions: &mut Transactions<Smtp>, scratch: &mut Scratch) -> Step {
         // DATA was refused, but the server's octets were not captured: no message begins with a command.
         if !self.message_begun
             && !self.server_heard
-            && let Some((line, len)) = line::first(input.bytes)
+            && let Some((line, len)) = line::first(bytes)
             && split_command(line).is_some()
             && line::header(line).is_none()
         {
             self.sending = Sending::Commands;
             return self.command(line, len, transactions, scratch);
         }
-        let read = match self.read(input.bytes, true, transactions, scratch) {
+        let read = match self.read(bytes, true, transactions, scratch) {
             Read::More => return Step::More,
             Read::To(read) => read,
             Read::End(read) => {
