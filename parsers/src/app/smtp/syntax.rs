@@ -86,7 +86,8 @@ pub(super) fn is_unlike_text(line: &[u8]) -> bool {
     match split_command(line) {
         Some((b"MAIL", _, parameter)) => !path(parameter, b"FROM").is_empty(),
         Some((b"BDAT", _, parameter)) => chunk(parameter).is_some(),
-        Some((b"QUIT" | b"RSET", _, b"")) => line.first().is_some_and(u8::is_ascii_uppercase),
+        Some((b"RCPT", _, parameter)) => !path(parameter, b"TO").is_empty(),
+        Some((b"DATA" | b"QUIT" | b"RSET", _, b"")) => line.first().is_some_and(u8::is_ascii_uppercase),
         _ => false,
     }
 }

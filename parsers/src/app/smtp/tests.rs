@@ -314,7 +314,7 @@ fn after_octets_missing_in_a_chunk_the_next_command_goes_on() {
     c.client("MAIL FROM:<1@x>\nBDAT 2000\nSubject: 1\n");
     assert_eq!(c.parser.gap(Forward), AfterGap::Resume);
     // What text may say is not believed.
-    c.client("half a line\nDATA\nquit\nHELP\n");
+    c.client("half a line\ndata\nquit\nHELP\n");
     assert_eq!(commands(c.transactions.fields_mut(0).unwrap()), ["MAIL", "BDAT"]);
     c.server("250 ok\n");
     c.client("DATA\nTo: 2\n.\n");
@@ -324,7 +324,7 @@ fn after_octets_missing_in_a_chunk_the_next_command_goes_on() {
     let mut c = Connection::new();
     c.client("MAIL FROM:<1@x>\nBDAT 2000\nSubject: 1\n");
     c.parser.gap(Forward);
-    c.client("DATA\n");
+    c.client("data\n");
     c.server("354 go\n");
     c.client("To: 2\n.\n");
     let found = c.finish();
@@ -334,6 +334,15 @@ fn after_octets_missing_in_a_chunk_the_next_command_goes_on() {
     c.parser.gap(Forward);
     c.client("text\nMAIL FROM:<2@x>\n");
     assert_eq!(c.finish().len(), 2);
+    let mut c = Connection::new();
+    c.client("MAIL FROM:<1@x>\nBDAT 2000\nSubject: 1\n");
+    // The server is ahead.
+    c.server("250 ok\n250 ok\n354 go\n250 ok\n");
+    c.parser.gap(Forward);
+    c.client("text\nDATA\nTo: 2\n.\nQUIT\n");
+    let found = c.finish();
+    assert_eq!(commands(&found[0]), ["MAIL", "BDAT", "DATA", "QUIT"]);
+    assert_eq!(found[0].header_to.as_bytes(&found[0].memory), b"2");
 }
 
 #[test]
