@@ -102,6 +102,18 @@ impl<'a> Ipv4<'a> {
         }
     }
 
+    /// Reserved bit, "don't fragment" and "more fragments", in the upper three bits.
+    #[must_use]
+    pub const fn flags(&self) -> u8 {
+        self.fixed[6] & 0xe0
+    }
+
+    /// Time to live.
+    #[must_use]
+    pub const fn ttl(&self) -> u8 {
+        self.fixed[8]
+    }
+
     /// Protocol number of the payload.
     #[must_use]
     pub const fn protocol(&self) -> u8 {
@@ -166,6 +178,12 @@ impl<'a> Ipv6<'a> {
     #[must_use]
     pub const fn payload_octets(&self) -> u16 {
         u16::from_be_bytes([self.fixed[4], self.fixed[5]])
+    }
+
+    /// Hop limit.
+    #[must_use]
+    pub const fn hop_limit(&self) -> u8 {
+        self.fixed[7]
     }
 
     /// Number of the first extension header, or of the protocol.

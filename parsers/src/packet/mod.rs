@@ -9,6 +9,7 @@
 //!
 //! The outermost IP header makes the flow. What a tunnel carries inside is its payload.
 
+mod headers;
 pub mod ip;
 pub mod link;
 mod plain;
@@ -19,6 +20,7 @@ pub mod transport;
 use weir_flow::ledger::Ignored;
 use weir_flow::{FlowKey, IpVersion, Packet, protocol};
 
+pub use self::headers::{Headers, TcpHeader};
 use self::ip::{Chain, IpError, Ipv4, Ipv6};
 use self::link::Network;
 pub use self::plain::{Addresses, Plain};
