@@ -24,7 +24,7 @@ weir_flow::counters! {
         pub records_queued,
         #[doc = "records not put into a queue because it was full or its destination had failed, for each destination"]
         pub records_dropped_queue,
-        #[doc = "records sent without their application fields, since with them they fit into no message"]
+        #[doc = "records sent without their statistics, or without their application fields as well, since with them they fit into no message"]
         pub records_without_fields,
         #[doc = "records that fit into no message even so, and were dropped"]
         pub records_dropped_size,
@@ -144,17 +144,22 @@ impl RecordSink for ExportSink {
 
 impl Stream {
     /// Takes a record that has so many octets and does not fit into what is left of the message: in the next one, or
-    /// without its application fields if it fits into none.
+    /// without statistics, then without application fields, if it fits into none.
     #[cold]
     fn does_not_fit(&mut self, record: &FlowRecord<'_>, octets: usize, common: &mut Common) {
-        let bare = FlowRecord { app: None, ..*record };
         let is_too_long = octets > self.writer.max_record();
-        let record = if is_too_long { &bare } else { record };
-        let mut is_written = is_too_long && common.encoder.append(record, &mut self.writer).is_ok();
-        if !is_written {
-            self.hand_over(common);
-            is_written = common.encoder.append(record, &mut self.writer).is_ok();
+        let (mut kept, mut written) = (*record, Err(octets));
+        while let Err(octets) = written
+            && octets > self.writer.max_record()
+            && (kept.statistics.take().is_some() || kept.app.take().is_some())
+        {
+            written = common.encoder.append(&kept, &mut self.writer);
         }
+        if written.is_err() {
+            self.hand_over(common);
+            written = common.encoder.append(&kept, &mut self.writer);
+        }
+        let is_written = written.is_ok();
         common.counters.records_without_fields += u64::from(is_too_long && is_written);
         common.counters.records_dropped_size += u64::from(!is_written);
     }

@@ -115,6 +115,8 @@ counters! {
         pub stream_gaps,
         #[doc = "flows whose application state was not kept because no more memory was allowed for it"]
         pub flows_without_app_state,
+        #[doc = "flows whose statistics were not kept because no more memory was allowed for them"]
+        pub flows_without_statistics,
         #[doc = "flows whose parser was given up, its transactions closed, because the memory for application state was used up"]
         pub application_states_refused,
         #[doc = "incomplete messages that were not kept, which is a gap, because the memory for application state was used up"]

@@ -13,12 +13,14 @@ mod key;
 pub mod ledger;
 mod packet;
 mod record;
+pub mod statistics;
 mod time;
 mod value;
 
 pub use key::{FlowKey, IpVersion, protocol};
 pub use packet::{BATCH, LinkType, Merged, Packet, PacketSource, SharedOctets, SourceError, SourceState};
 pub use record::{Counters, EndReason, ExtraElement, FlowRecord, Origin, RecordSink, tcp_flags};
+pub use statistics::Statistics;
 pub use time::Timestamp;
 pub use value::{
     Compact, Field, Item, List, Memory, OnceList, OnceOctets, OnceText, OnceTexts, ShortOctets, ShortText, Text,

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::{FlowKey, Timestamp, app::AppRef};
+use crate::{FlowKey, Statistics, Timestamp, app::AppRef};
 
 /// Bits of tcpControlBits (element 6), as in the TCP header (RFC 9293 section 3.1).
 pub mod tcp_flags {
@@ -119,6 +119,8 @@ pub struct FlowRecord<'a> {
     pub icmp_type_code: Option<u16>,
     /// Fields of one application transaction.
     pub app: Option<AppRef<'a>>,
+    /// What was measured of its packets.
+    pub statistics: Option<&'a Statistics>,
     /// Elements that came with the record and have no field here.
     pub extra: &'a [ExtraElement],
     /// Who sent it.

@@ -646,6 +646,49 @@ macro_rules! address_item {
 address_item!(4 Ipv4);
 address_item!(16 Ipv6);
 
+macro_rules! signed_item {
+    ($($int:ty)*) => {$(
+        impl Item for $int {
+            type Octets = [u8; size_of::<$int>()];
+            fn to_octets(self) -> Self::Octets {
+                self.to_ne_bytes()
+            }
+            fn from_octets(octets: Self::Octets) -> Self {
+                Self::from_ne_bytes(octets)
+            }
+            fn to_value(self) -> Value<'static> {
+                Value::Signed(self.into())
+            }
+            fn from_value(value: Value<'_>) -> Option<Self> {
+                match value {
+                    Value::Signed(v) => Self::try_from(v).ok(),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+signed_item!(i8 i16);
+
+impl Item for crate::Timestamp {
+    type Octets = [u8; 8];
+    fn to_octets(self) -> [u8; 8] {
+        self.as_nanos().to_ne_bytes()
+    }
+    fn from_octets(octets: [u8; 8]) -> Self {
+        Self::from_nanos(u64::from_ne_bytes(octets))
+    }
+    fn to_value(self) -> Value<'static> {
+        Value::Time(self)
+    }
+    fn from_value(value: Value<'_>) -> Option<Self> {
+        match value {
+            Value::Time(ts) => Some(ts),
+            _ => None,
+        }
+    }
+}
+
 /// At most `ITEMS` numbers or addresses.
 #[derive(Clone, Debug)]
 pub struct List<T, const ITEMS: usize> {

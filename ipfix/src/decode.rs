@@ -5,7 +5,10 @@
 //! octet where the bad field begins. Who calls decides what an error costs: a bad set does not end the message, a bad
 //! record ends its set.
 
-use weir_flow::{ExtraElement, Timestamp, Value, app::AppFields};
+use weir_flow::{
+    ExtraElement, Timestamp, Value,
+    app::{AppFields, Fields},
+};
 
 use crate::{
     AbstractType, Element, FieldSpecifier, Template, VARIABLE,
@@ -221,6 +224,7 @@ fn specifier_at(input: &[u8], at: usize) -> Result<(FieldSpecifier, usize), Deco
 enum Target {
     Flow(AbstractType, flow::Set),
     App(AbstractType, &'static str, &'static mapping::Row),
+    Stats(AbstractType, &'static mapping::Row),
     /// The element stands in the list itself.
     List,
     Padding,
@@ -242,6 +246,9 @@ impl Target {
             // An alias may have another type than the element that we write.
             let kind = registry::lookup(element).map_or(row.kind, |r| r.1);
             Self::App(kind, slug, row)
+        } else if let Some(row) = mapping::lookup_stats(known) {
+            let kind = registry::lookup(element).map_or(row.kind, |r| r.1);
+            Self::Stats(kind, row)
         } else {
             Self::Extra
         }
@@ -293,6 +300,11 @@ impl Plan {
                         assign(draft, slug, row, value);
                     }
                 }
+                Target::Stats(kind, row) => {
+                    if let Some(value) = value(*kind, octets, field.length) {
+                        assign_stats(draft, row, value);
+                    }
+                }
                 Target::List => self.list(octets, draft),
                 Target::Extra => keep(draft, field.element, octets),
             }
@@ -306,7 +318,8 @@ impl Plan {
         let Ok((field, mut at)) = specifier_at(octets, HEADER) else {
             return keep(draft, Element::BASIC_LIST, octets);
         };
-        let Target::App(kind, slug, row) = Target::of(field.element, self.weir) else {
+        let target = Target::of(field.element, self.weir);
+        let (Target::App(kind, ..) | Target::Stats(kind, ..)) = target else {
             return keep(draft, Element::BASIC_LIST, octets);
         };
         if field.length == 0 {
@@ -316,8 +329,10 @@ impl Plan {
             let Ok((item, next)) = field_at(octets, at, field.length) else {
                 return keep(draft, Element::BASIC_LIST, octets);
             };
-            if let Some(value) = value(kind, item, field.length) {
-                assign(draft, slug, row, value);
+            match (target, value(kind, item, field.length)) {
+                (Target::App(_, slug, row), Some(value)) => assign(draft, slug, row, value),
+                (Target::Stats(_, row), Some(value)) => assign_stats(draft, row, value),
+                _ => {}
             }
             at = next;
         }
@@ -335,6 +350,10 @@ fn assign(draft: &mut Draft, slug: &'static str, row: &mapping::Row, value: Valu
     if let Some(app) = &mut draft.app {
         app.assign(row.field, value);
     }
+}
+
+fn assign_stats(draft: &mut Draft, row: &mapping::Row, value: Value<'_>) {
+    draft.statistics.get_or_insert_default().assign(row.field, value);
 }
 
 fn keep(draft: &mut Draft, element: Element, octets: &[u8]) {

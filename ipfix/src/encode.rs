@@ -18,7 +18,7 @@ use weir_flow::{FlowRecord, Timestamp, Value, app::AppRef};
 
 use crate::{
     AbstractType, Element, FieldSpecifier, Template, VARIABLE, WEIR,
-    mapping::{self, flow},
+    mapping::{self, flow, stats},
     message::SetWriter,
 };
 
@@ -28,6 +28,8 @@ mod tests;
 /// Most templates of one process. Peers choose which fields are present, so the number must not be theirs to choose: a
 /// shape beyond these is written under the template that has all fields of its protocol, with empty values.
 const MAX_TEMPLATES: usize = 2048;
+/// Fields that so many templates may have in the mean: statistics have a long list of their own.
+const MEAN_FIELDS: usize = 64;
 
 /// Which fields a record has: a bit for each row of the tables.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -35,6 +37,7 @@ struct Shape {
     flow: u64,
     /// Index into [`mapping::PROTOCOLS`], and the fields present.
     app: Option<(u8, u64)>,
+    stats: u64,
 }
 
 /// The templates of one process, by shape; shared by its workers and its exporting threads.
@@ -48,11 +51,20 @@ pub struct Templates {
 struct Inner {
     by_shape: HashMap<Shape, u16>,
     templates: Vec<Template>,
+    /// Fields of all of them.
+    fields: usize,
+}
+
+impl Inner {
+    /// Whether there may be no template of a new kind.
+    fn is_full(&self) -> bool {
+        self.templates.len() >= MAX_TEMPLATES || self.fields >= MAX_TEMPLATES * MEAN_FIELDS
+    }
 }
 
 impl Templates {
-    /// Octets of memory that all of them take at most, those included that are being announced: a template has fewer than
-    /// 64 fields of 12 octets, and its place in tables.
+    /// Octets of memory that all of them take at most, those included that are being announced: a template has
+    /// 64 fields of 12 octets in the mean, and its place in tables.
     pub const MEMORY: usize = 2 * MAX_TEMPLATES * 1024;
 
     /// None yet. Fields without a number of their own go under `enterprise` in place of [`WEIR`].
@@ -86,8 +98,9 @@ impl Templates {
     fn id_of(&self, shape: Shape) -> (Shape, u16) {
         let mut inner = self.lock();
         let mut shape = shape;
-        if inner.templates.len() >= MAX_TEMPLATES && !inner.by_shape.contains_key(&shape) {
-            shape.app = shape.app.map(|(protocol, _)| (protocol, all_fields(protocol)));
+        if inner.is_full() && !inner.by_shape.contains_key(&shape) {
+            shape.app = shape.app.map(|(protocol, _)| (protocol, all_fields(rows(protocol))));
+            shape.stats = if shape.stats == 0 { 0 } else { all_fields(stats::ROWS) };
         }
         let next = u16::try_from(256 + inner.templates.len()).unwrap_or(u16::MAX);
         if let Some(&id) = inner.by_shape.get(&shape) {
@@ -95,6 +108,7 @@ impl Templates {
         }
         inner.by_shape.insert(shape, next);
         let template = self.template(next, shape);
+        inner.fields += template.fields.len();
         inner.templates.push(template);
         (shape, next)
     }
@@ -108,17 +122,20 @@ impl Templates {
         }
         if let Some((protocol, present)) = shape.app {
             fields.push(FieldSpecifier { element: flow::APPLICATION_NAME, length: VARIABLE });
-            for (bit, row) in rows(protocol).iter().enumerate() {
-                if present & (1 << bit) != 0 {
-                    fields.push(if row.list {
-                        FieldSpecifier { element: Element::BASIC_LIST, length: VARIABLE }
-                    } else {
-                        FieldSpecifier { element: self.own().element(row.element), length: row.kind.length() }
-                    });
-                }
-            }
+            fields.extend(self.specifiers(rows(protocol), present));
         }
+        fields.extend(self.specifiers(stats::ROWS, shape.stats));
         Template { id, scope_count: 0, fields }
+    }
+
+    /// Specifiers of these rows of a table.
+    fn specifiers(&self, rows: &'static [mapping::Row], present: u64) -> impl Iterator<Item = FieldSpecifier> {
+        let own = self.own();
+        let rows = rows.iter().enumerate().filter(move |(bit, _)| present & (1 << bit) != 0);
+        rows.map(move |(_, row)| match row.list {
+            true => FieldSpecifier { element: Element::BASIC_LIST, length: VARIABLE },
+            false => FieldSpecifier { element: own.element(row.element), length: row.kind.length() },
+        })
     }
 }
 
@@ -140,8 +157,8 @@ fn rows(protocol: u8) -> &'static [mapping::Row] {
     mapping::PROTOCOLS.get(usize::from(protocol)).map_or(&[], |p| p.1)
 }
 
-fn all_fields(protocol: u8) -> u64 {
-    rows(protocol).iter().enumerate().fold(0, |mask, (bit, _)| mask | 1 << bit)
+fn all_fields(rows: &[mapping::Row]) -> u64 {
+    rows.iter().enumerate().fold(0, |mask, (bit, _)| mask | 1 << bit)
 }
 
 macro_rules! declare {
@@ -182,16 +199,26 @@ struct Plan {
     len: u8,
 }
 
-/// A shape of records with application fields that was seen lately.
+/// A shape of records with application fields or statistics that was seen lately.
 #[derive(Clone, Copy, Debug, Default)]
 struct Recent {
-    /// The shape: of the flow, of the protocol, of its fields.
-    key: (u16, u8, u64),
-    /// Fields of the template.
-    under: u64,
+    /// The shape: of the flow, of the protocol, of its fields, of the statistics.
+    key: (u16, u8, u64, u64),
+    /// Fields and statistics of the template.
+    under: Present,
     /// Template ID; zero: nothing is here.
     id: u16,
 }
+
+/// Fields of an application protocol, and statistics: a bit for each row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Present {
+    app: u64,
+    stats: u64,
+}
+
+/// In place of a protocol where there is none.
+const NO_PROTOCOL: u8 = u8::MAX;
 
 /// Places for shapes of records with application fields. More shapes than that are not in use at a time unless peers want
 /// it; what is pushed out costs a lock and a look-up.
@@ -245,44 +272,53 @@ impl RecordEncoder {
         }
     }
 
-    /// Template and length of the flow's values, and the application fields to be written.
-    fn plan(&mut self, record: &FlowRecord<'_>) -> (Plan, u64) {
+    /// Template and length of the flow's values, and the application fields and statistics to be written.
+    fn plan(&mut self, record: &FlowRecord<'_>) -> (Plan, Present) {
         let shape = flow::shape(record);
-        let Some(plan) = self.plans.get_mut(shape) else { return (Plan::default(), 0) };
+        let Some(plan) = self.plans.get_mut(shape) else { return (Plan::default(), Present::default()) };
         if plan.len == 0 {
             plan.len = u8::try_from(flow::present(record).1).unwrap_or(u8::MAX);
         }
-        let Some(app) = record.app else {
+        let stats = record.statistics.map_or(0, stats::present);
+        if record.app.is_none() && stats == 0 {
             if plan.id == 0 {
-                let shape = Shape { flow: flow::present(record).0, app: None };
+                let shape = Shape { flow: flow::present(record).0, app: None, stats: 0 };
                 plan.id = self.templates.id_of(shape).1;
             }
-            return (*plan, 0);
-        };
+            return (*plan, Present::default());
+        }
         let len = plan.len;
-        let recent = self.recent(record, shape, app_shape(app));
+        let (protocol, app) = record.app.map_or((NO_PROTOCOL, 0), app_shape);
+        let recent = self.recent(record, shape, protocol, Present { app, stats });
         (Plan { id: recent.id, len }, recent.under)
     }
 
-    /// Template of a record with application fields.
-    fn recent(&mut self, record: &FlowRecord<'_>, shape: usize, (protocol, present): (u8, u64)) -> Recent {
-        let key = (u16::try_from(shape).unwrap_or(u16::MAX), protocol, present);
-        let mixed = (present ^ (shape as u64) << 40 ^ u64::from(protocol) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    /// Template of a record with application fields or statistics.
+    fn recent(&mut self, record: &FlowRecord<'_>, shape: usize, protocol: u8, present: Present) -> Recent {
+        let Present { app, stats } = present;
+        let key = (u16::try_from(shape).unwrap_or(u16::MAX), protocol, app, stats);
+        let mixed = (app ^ stats.rotate_left(23) ^ (shape as u64) << 40 ^ u64::from(protocol) << 56)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let place = &mut self.recent[(mixed >> 55) as usize % RECENT];
         if place.key != key || place.id == 0 {
-            let shape = Shape { flow: flow::present(record).0, app: Some((protocol, present)) };
+            let app = record.app.map(|_| (protocol, app));
+            let shape = Shape { flow: flow::present(record).0, app, stats };
             let (under, id) = self.templates.id_of(shape);
-            *place = Recent { key, under: under.app.map_or(0, |app| app.1), id };
+            let under = Present { app: under.app.map_or(0, |app| app.1), stats: under.stats };
+            *place = Recent { key, under, id };
         }
         *place
     }
 }
 
-fn write_record(record: &FlowRecord<'_>, len: u8, present: u64, own: Own, out: &mut Cursor<'_>) {
+fn write_record(record: &FlowRecord<'_>, len: u8, present: Present, own: Own, out: &mut Cursor<'_>) {
     out.window(usize::from(len), |window| flow::write(record, window));
+    out.own = own;
     if let Some(app) = record.app {
-        out.own = own;
-        write_app(app, present, out);
+        write_app(app, present.app, out);
+    }
+    if let Some(statistics) = record.statistics {
+        stats::write(statistics, present.stats, out);
     }
 }
 

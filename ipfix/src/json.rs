@@ -6,7 +6,7 @@
 
 use std::{io::Write, net::Ipv6Addr};
 
-use weir_flow::{FlowRecord, Value};
+use weir_flow::{FlowRecord, Value, app::Fields};
 
 use crate::{
     AbstractType,
@@ -34,6 +34,14 @@ pub fn write_line(record: &FlowRecord<'_>, out: &mut Vec<u8>) {
         write_text(app.slug().as_bytes(), out);
         for row in mapping::rows_of(app.slug()) {
             if let Some(value) = app.value(row.field) {
+                name(row.json, out);
+                write_value(row.kind, value, out);
+            }
+        }
+    }
+    if let Some(statistics) = record.statistics {
+        for row in mapping::stats::ROWS {
+            if let Some(value) = statistics.value(row.field) {
                 name(row.json, out);
                 write_value(row.kind, value, out);
             }

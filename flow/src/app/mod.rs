@@ -30,6 +30,9 @@ macro_rules! app_protocols {
 
 use std::{fmt::Debug, sync::LazyLock};
 
+// Has fields as well, so that the tables of `weir-ipfix` find it here.
+#[doc(hidden)]
+pub use crate::Statistics;
 use crate::{Memory, Value};
 
 /// What every field struct can do, by index of the field. Made by [`fields!`](crate::fields).
@@ -201,7 +204,7 @@ macro_rules! declare {
             }
         }
 
-        impl AppRef<'_> {
+        impl<'a> AppRef<'a> {
             /// The protocol's slug.
             #[must_use]
             pub fn slug(&self) -> &'static str {
@@ -210,8 +213,8 @@ macro_rules! declare {
 
             /// The value of a field by index; see [`Fields::value`].
             #[must_use]
-            pub fn value(&self, field: usize) -> Option<Value<'_>> {
-                match self { $(Self::$name(fields) => fields.value(field),)* }
+            pub fn value(&self, field: usize) -> Option<Value<'a>> {
+                match *self { $(Self::$name(fields) => fields.value(field),)* }
             }
 
             /// Whether something did not fit into its field.

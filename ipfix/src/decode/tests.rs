@@ -4,7 +4,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use proptest::prelude::*;
-use weir_flow::{Counters, EndReason, FlowKey, FlowRecord, protocol};
+use weir_flow::{Counters, EndReason, FlowKey, FlowRecord, Statistics, protocol};
 
 use super::*;
 use crate::{
@@ -144,6 +144,29 @@ fn zeros_are_an_address_unless_the_other_family_has_one() {
     }
 }
 
+/// Statistics as a decoder would give them.
+fn any_statistics(present: u64, seed: u64) -> Statistics {
+    let mut statistics = Statistics::default();
+    for (bit, row) in mapping::stats::ROWS.iter().enumerate().filter(|(bit, _)| present & (1 << bit) != 0) {
+        let seed = seed.rotate_left(bit as u32);
+        for n in 0..if row.list { 1 + seed % 8 } else { 1 } {
+            let [a, b, c, d, e, f, ..] = seed.wrapping_add(n).to_be_bytes();
+            let value = match row.kind {
+                AbstractType::Signed8 => Value::Signed(a.cast_signed().into()),
+                AbstractType::Signed16 => Value::Signed(i16::from_be_bytes([a, b]).into()),
+                AbstractType::DateTimeMilliseconds => Value::Time(Timestamp::from_millis(seed & 0xff_ffff_ffff)),
+                AbstractType::OctetArray => Value::Octets(&[a, b, c]),
+                AbstractType::Unsigned8 => Value::Unsigned(a.into()),
+                AbstractType::Unsigned16 => Value::Unsigned(u16::from_be_bytes([e, f]).into()),
+                AbstractType::Unsigned32 => Value::Unsigned(u32::from_be_bytes([a, b, c, d]).into()),
+                _ => Value::Unsigned(seed),
+            };
+            assert!(statistics.assign(row.field, value), "{}", row.name);
+        }
+    }
+    statistics
+}
+
 fn bare<'a>(record: &FlowRecord<'a>) -> FlowRecord<'a> {
     FlowRecord { app: None, ..*record }
 }
@@ -158,12 +181,16 @@ proptest! {
         slug in prop::sample::select(weir_flow::app::SLUGS),
         present: u64,
         seed: u64,
+        measured: u64,
         text in prop::collection::vec(any::<u8>(), 1..400),
     ) {
         let mut app = AppFields::new(slug).unwrap();
         for (bit, row) in mapping::rows_of(slug).iter().enumerate().filter(|(bit, _)| present & (1 << bit) != 0) {
             assign_any(&mut app, row, seed.rotate_left(bit as u32), &text);
         }
+        // Half of the records have none.
+        let measured = measured & measured.rotate_left(1) & 0u64.wrapping_sub(seed & 1) & ((1 << mapping::stats::ROWS.len()) - 1);
+        let statistics = any_statistics(measured, seed);
         let (flow_id, end_reason, vlan, class_of_service, ingress_interface, egress_interface, icmp) = numbers;
         let mut record = FlowRecord {
             key,
@@ -177,6 +204,7 @@ proptest! {
             egress_interface,
             icmp_type_code: matches!(key.protocol, protocol::ICMP | protocol::ICMPV6).then_some(icmp),
             app: Some(app.borrow()),
+            statistics: Some(&statistics).filter(|_| measured != 0),
             ..FlowRecord::default()
         };
         if key.protocol != protocol::TCP {
@@ -202,7 +230,8 @@ proptest! {
         let mut draft = Draft::default();
         prop_assert_eq!(plan.decode(set.body, 0, &mut draft), Ok(set.body.len()));
         draft.settle(None);
-        let decoded = FlowRecord { app: draft.app.as_ref().map(AppFields::borrow), ..draft.record };
+        let app = draft.app.as_ref().map(AppFields::borrow);
+        let decoded = FlowRecord { app, statistics: draft.statistics.as_deref(), ..draft.record };
         prop_assert_eq!(&draft.extra, &[]);
         // A text that was cut to its bound is the same text, but no longer known to be cut.
         prop_assert_eq!(bare(&decoded), bare(&record));

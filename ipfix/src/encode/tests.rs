@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use weir_flow::{
-    Counters, EndReason, FlowKey, IpVersion,
-    app::{AppFields, SLUGS},
+    Counters, EndReason, FlowKey, IpVersion, Statistics,
+    app::{AppFields, Fields, SLUGS},
     protocol,
 };
 
@@ -14,7 +14,7 @@ use crate::message::{HEADER_LEN, MAX_MESSAGE, SET_HEADER_LEN};
 /// The record as the tables say, without a thought of speed.
 fn reference(templates: &Templates, record: &FlowRecord<'_>) -> (u16, Vec<u8>) {
     let mut out = Vec::new();
-    let mut shape = Shape { flow: 0, app: None };
+    let mut shape = Shape { flow: 0, app: None, stats: 0 };
     for (bit, row) in flow::ROWS.iter().enumerate() {
         if let Some(value) = (row.get)(record) {
             shape.flow |= 1 << bit;
@@ -27,16 +27,24 @@ fn reference(templates: &Templates, record: &FlowRecord<'_>) -> (u16, Vec<u8>) {
         let present = rows.fold(0, |mask, (bit, row)| mask | u64::from(app.value(row.field).is_some()) << bit);
         shape.app = Some((protocol, present));
     }
+    if let Some(statistics) = record.statistics {
+        let rows = stats::ROWS.iter().enumerate();
+        shape.stats = rows.fold(0, |mask, (bit, row)| mask | u64::from(statistics.value(row.field).is_some()) << bit);
+    }
     let (shape, id) = templates.id_of(shape);
+    let field = |row: &mapping::Row, value: Option<Value<'_>>, out: &mut Vec<u8>| match row.list {
+        true => write_list(templates.own().element(row.element), row.kind, value, out),
+        false => write(row.kind, value, out),
+    };
     if let (Some(app), Some((protocol, present))) = (record.app, shape.app) {
         write(AbstractType::String, Some(Value::Text(app.slug().as_bytes())), &mut out);
         for (_, row) in rows(protocol).iter().enumerate().filter(|(bit, _)| present & (1 << bit) != 0) {
-            let value = app.value(row.field);
-            if row.list {
-                write_list(templates.own().element(row.element), row.kind, value, &mut out);
-            } else {
-                write(row.kind, value, &mut out);
-            }
+            field(row, app.value(row.field), &mut out);
+        }
+    }
+    if let Some(statistics) = record.statistics {
+        for (_, row) in stats::ROWS.iter().enumerate().filter(|(bit, _)| shape.stats & (1 << bit) != 0) {
+            field(row, statistics.value(row.field), &mut out);
         }
     }
     (id, out)
@@ -181,6 +189,24 @@ fn fields(slug: &str, present: u64, seed: u64, text: &[u8]) -> AppFields {
     app
 }
 
+fn statistics(present: u64, seed: u64) -> Statistics {
+    let mut statistics = Statistics::default();
+    for (bit, row) in stats::ROWS.iter().enumerate().filter(|(bit, _)| present & (1 << bit) != 0) {
+        let number = seed.rotate_left(bit as u32);
+        for n in 0..if row.list { 1 + number % 5 } else { 1 } {
+            let number = number.wrapping_add(n);
+            let of_kind = [
+                Value::Octets(&number.to_be_bytes()[..3]),
+                Value::Unsigned(number & 0xff),
+                Value::Signed((number & 0x7f).cast_signed()),
+                Value::Time(Timestamp::from_millis(number & 0xffff_ffff)),
+            ];
+            assert!(of_kind.iter().any(|value| statistics.assign(row.field, *value)), "{}", row.name);
+        }
+    }
+    statistics
+}
+
 /// The data records of a message: template and octets of all records in each set.
 fn sets_of(message: &[u8]) -> Vec<(u16, Vec<u8>)> {
     crate::decode::sets(&message[HEADER_LEN..], 0).map(|set| set.unwrap()).map(|s| (s.id, s.body.to_vec())).collect()
@@ -195,18 +221,21 @@ proptest! {
         n: [u64; 8],
         small: [u16; 4],
         app in prop::option::of((prop::sample::select(SLUGS), any::<u64>(), any::<u64>())),
+        measured in prop::option::of((any::<u64>(), any::<u64>())),
         text in prop::collection::vec(any::<u8>(), 1..400),
         max_message in prop::sample::select(vec![512_usize, 1400, MAX_MESSAGE]),
     ) {
         let templates = Arc::new(Templates::new(4711));
         let mut encoder = RecordEncoder::new(templates.clone());
         let app = app.map(|(slug, present, seed)| fields(slug, present, seed, &text));
+        let measured = measured.map(|(present, seed)| statistics(present, seed));
         let mut message = SetWriter::new(max_message);
         let mut expected: Vec<(u16, Vec<u8>)> = Vec::new();
         let mut len = HEADER_LEN;
         for (has, protocol) in shapes {
             let record = any_record(has, protocol, addresses, n, small);
-            let record = FlowRecord { app: app.as_ref().map(AppFields::borrow), ..record };
+            let app = app.as_ref().map(AppFields::borrow);
+            let record = FlowRecord { app, statistics: measured.as_ref(), ..record };
             let (id, octets) = reference(&templates, &record);
             let mut alone = vec![7];
             prop_assert_eq!(encoder.encode(&record, &mut alone), id);

@@ -6,17 +6,21 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use weir_flow::{Counters, EndReason, ExtraElement, FlowRecord, IpVersion, Timestamp, Value, app::AppFields, protocol};
+use weir_flow::{
+    Counters, EndReason, ExtraElement, FlowRecord, IpVersion, Statistics, Timestamp, Value, app::AppFields, protocol,
+};
 
 use crate::{AbstractType, Element, VARIABLE, encode::Window};
 
 /// A flow record while it is decoded.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
-    /// All but the application fields, the extra elements and the origin.
+    /// All but the application fields, the statistics, the extra elements and the origin.
     pub record: FlowRecord<'static>,
     /// Application fields.
     pub app: Option<AppFields>,
+    /// Statistics.
+    pub statistics: Option<Box<Statistics>>,
     /// What has no field.
     pub extra: Vec<ExtraElement>,
     /// First and last packet in milliseconds since the exporter's start, as NetFlow counts.

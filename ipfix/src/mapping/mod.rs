@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which information element carries which field: one table for each application protocol, and [`flow`] for what every
-//! record has. Exporter, collector, JSON, columns and filter names are all made from these tables, so they cannot drift.
+//! Which information element carries which field: one table for each application protocol, [`flow`] for what every record
+//! has, and [`stats`] for what is measured if it is asked for. Exporter, collector, JSON, columns and filter names are all made from these tables, so they cannot drift.
 //!
 //! Where CESNET or Flowmon have a number for a field, that number is used, since collectors in the field know it; else
 //! IANA's; else one under [`WEIR`](crate::WEIR). What others send for the same field is an alias.
@@ -19,6 +19,9 @@ const fn cesnet(id: u16) -> Element {
 }
 const fn flowmon(id: u16) -> Element {
     Element::new(39499, id)
+}
+const fn reverse(id: u16) -> Element {
+    Element::new(crate::REVERSE, id)
 }
 const fn weir(id: u16) -> Element {
     Element::new(crate::WEIR, id)
@@ -96,6 +99,21 @@ macro_rules! declare {
     };
 }
 weir_flow::app_protocols!(declare);
+// Behind the macro that makes its table.
+pub mod stats;
+
+/// Slug of the statistics, which are no protocol: in filters and column names.
+pub const STATS: &str = "stats";
+
+/// The row of the statistics that an element belongs to, if any.
+#[must_use]
+pub fn lookup_stats(element: Element) -> Option<&'static Row> {
+    static BY_ELEMENT: LazyLock<HashMap<Element, &'static Row>> = LazyLock::new(|| {
+        let elements = |row: &'static Row| std::iter::once(&row.element).chain(row.aliases).map(move |of| (*of, row));
+        stats::ROWS.iter().flat_map(elements).collect()
+    });
+    BY_ELEMENT.get(&element).copied()
+}
 
 /// The table of a protocol by slug; empty if there is no such protocol.
 #[must_use]
@@ -147,8 +165,42 @@ mod tests {
                 }
             }
         }
-        for row in flow::ROWS {
+        for row in stats::ROWS {
+            for element in std::iter::once(&row.element).chain(row.aliases) {
+                assert!(seen.insert(*element), "{}: {element:?}", row.name);
+            }
+        }
+        for row in flow::ROWS.iter().chain(flow::READ_ONLY) {
             assert!(!seen.contains(&row.element), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn every_statistic_has_one_row_of_the_type_of_the_registry() {
+        use weir_flow::app::Fields;
+        let fields: Vec<_> = stats::ROWS.iter().map(|row| row.field).collect();
+        assert_eq!(fields, (0..weir_flow::Statistics::FIELDS.len()).collect::<Vec<_>>());
+        assert!(fields.len() <= 64 && weir_flow::Statistics::SLUG == STATS);
+        for row in stats::ROWS.iter().filter(|row| row.element.enterprise != crate::WEIR) {
+            let (name, kind) = crate::registry::lookup(row.element).unwrap();
+            let is_of_burst = [1050, 1051, 1054, 1055].contains(&row.element.id) && row.element.enterprise == 8057;
+            assert!(kind == row.kind || is_of_burst, "{}: {name}", row.name);
+            if row.element.enterprise != crate::REVERSE {
+                assert_eq!(name, row.json, "{}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn statistics_are_documented_as_they_are() {
+        let text = include_str!("../../../docs/statistics.md");
+        for row in stats::ROWS {
+            let kind = format!("{:?}", row.kind);
+            let kind = format!("{}{}", kind[..1].to_lowercase(), &kind[1..]);
+            let kind = if row.list { format!("list of {kind}") } else { kind };
+            let Element { enterprise, id } = row.element;
+            let line = format!("| `{}` | {} | {enterprise}/{id} | {kind} |", row.name, row.json);
+            assert!(text.contains(&line), "docs/statistics.md lacks: {line}");
         }
     }
 

@@ -283,6 +283,7 @@ fn detached(record: &FlowRecord<'_>) -> FlowRecord<'static> {
         egress_interface: record.egress_interface,
         icmp_type_code: record.icmp_type_code,
         app: None,
+        statistics: None,
         extra: &[],
         origin: record.origin,
     }

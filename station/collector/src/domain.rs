@@ -479,6 +479,7 @@ fn hand_over(known: &Known, started: Option<Timestamp>, when: When, work: &mut W
     }
     let record = FlowRecord {
         app: draft.app.as_ref().map(AppFields::borrow),
+        statistics: draft.statistics.as_deref(),
         extra: &draft.extra,
         origin: work.origin,
         ..draft.record
