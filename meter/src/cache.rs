@@ -14,7 +14,7 @@
 use std::{io, time::Duration};
 
 use weir_flow::{
-    BATCH, Counters, EndReason, FlowKey, FlowRecord, Packet, RecordSink, Timestamp,
+    BATCH, Counters, EndReason, FlowKey, FlowRecord, IpVersion, Packet, RecordSink, Timestamp,
     app::AppRef,
     ledger::Metered,
     protocol,
@@ -30,6 +30,7 @@ use crate::{
     apps::{After, Apps, DEPTH, Expected, Payload, Rate, UNWANTED},
     hash::{Seed, flow_id},
     heap::Heap,
+    statistics::{Measures, Reverse, Sample, View},
     table::{Cold, Entry, FlowTable, Hot, Inserted, NONE, Narrow, Place, Wide, state},
     wheel::Wheel,
 };
@@ -152,6 +153,7 @@ pub struct FlowCache {
     table: FlowTable,
     wheel: Wheel,
     apps: Apps,
+    measures: Measures,
     /// Of each application state.
     rates: Vec<Rate>,
     now: u64,
@@ -183,6 +185,11 @@ impl FlowCache {
             wheel: Wheel::new(config.flows),
             rates: Vec::with_capacity(apps.capacity()),
             apps,
+            measures: Measures::new(
+                config.statistics,
+                config.flows.max(MeterConfig::MIN_FLOWS),
+                config.statistics_flows,
+            )?,
             now: 0,
             next_second: 0,
             config: *config,
@@ -323,6 +330,18 @@ impl FlowCache {
         }
     }
 
+    /// Asks for what the statistics of a batch need.
+    pub fn prefetch_for_statistics(&self, candidates: &[u32]) {
+        candidates.iter().for_each(|&slot| self.measures.prefetch_place(slot));
+        candidates.iter().for_each(|&slot| self.measures.prefetch_state(slot));
+    }
+
+    /// Whether there are statistics of flows.
+    #[inline]
+    pub fn has_statistics(&self) -> bool {
+        self.measures.is_on()
+    }
+
     /// Whether any payload is looked at.
     #[inline]
     pub fn has_parsers(&self) -> bool {
@@ -376,16 +395,36 @@ impl FlowCache {
     /// [`Self::find_candidates`] gave for it, no matter what was counted since.
     #[inline(always)]
     pub fn count(&mut self, arrival: Arrival<'_>, candidate: u32, counters: &mut Metered, sink: &mut dyn RecordSink) {
-        if !self.add_to_open(candidate, arrival) {
+        if !self.add_to_open::<false>(candidate, arrival) {
             let Arrival { observed, details, packet } = arrival;
             self.count_any(observed, details, packet, candidate, counters, sink);
         }
     }
 
+    /// Takes a packet that was counted into the statistics of its flow.
+    fn measure(&mut self, arrival: Arrival<'_>, slot: u32) {
+        let Arrival { observed, details, packet } = arrival;
+        let Some(entry) = self.table.entry(slot) else { return };
+        let Payload { bytes, octets, .. } = arrival.payload();
+        let sample = Sample {
+            side: entry.hot.side(observed.swapped),
+            ts: packet.ts.as_nanos(),
+            packets: packet.wire_packets(),
+            ip_octets: observed.ip_octets,
+            payload_octets: octets,
+            payload: bytes,
+            is_tcp: details.is_tcp,
+            flags: observed.flags & !MERGED,
+            sequence: details.sequence,
+            packet,
+        };
+        self.measures.packet(slot, &sample);
+    }
+
     /// Counts one more packet of an open record, if it is that of the packet's flow and there is nothing else to it: the way of
-    /// most packets, which touches one line of memory.
+    /// most packets, which touches one line of memory. Those of flows that have statistics, or have none, are left out.
     #[inline(always)]
-    fn add_to_open(&mut self, slot: u32, arrival: Arrival<'_>) -> bool {
+    fn add_to_open<const MEASURED: bool>(&mut self, slot: u32, arrival: Arrival<'_>) -> bool {
         let Arrival { observed, details, packet } = arrival;
         let &Observed { key, flags, .. } = observed;
         let (now, ts) = (self.now, packet.ts.as_nanos());
@@ -400,6 +439,7 @@ impl FlowCache {
             && hot.is_surely_open(now, self.idle, self.active_units);
         let is_usual = ts >= hot.last[side]
             && flags & (SYN | FIN | RST | MERGED) == 0
+            && (hot.bits & state::MEASURED != 0) == MEASURED
             && (hot.bits & state::WANTS == 0 || observed.is_bare);
         if !is_open || !is_usual || !add_octets(hot, cold, side, observed.ip_octets) {
             return false;
@@ -426,6 +466,9 @@ impl FlowCache {
         let &Observed { key, place, swapped, ip_octets, .. } = observed;
         if !observed.is_metered() {
             return;
+        }
+        if self.measures.is_on() && self.add_to_open::<true>(candidate, arrival) {
+            return self.measure(arrival, candidate);
         }
         let mut slot = candidate;
         if !self.table.is_at(slot, key, &details.wide) {
@@ -457,6 +500,9 @@ impl FlowCache {
             let at = self.due(slot).map_or(self.now, |(at, _)| at);
             self.wheel.hang(slot, at);
         }
+        if self.measures.is_on() {
+            self.measure(arrival, slot);
+        }
     }
 
     /// Whether a record has counted as much as it can, so that so many packets more, of so many octets, need the next one.
@@ -478,6 +524,7 @@ impl FlowCache {
             self.close_rest(slot, reason, counters, sink);
         }
         // All at once: one by one, each would have to be looked up in the index.
+        self.measures.clear(self.table.end());
         self.table.clear();
         self.wheel.clear();
     }
@@ -502,7 +549,7 @@ impl FlowCache {
         }
         if self.close_due(slot, counters, sink).is_none() {
             self.wheel.take_down(slot);
-            self.table.remove(slot);
+            self.forget(slot);
             return true;
         }
         let closing = self.table.entry_mut(slot).is_some_and(|entry| entry.hot.bits & state::CLOSING != 0);
@@ -550,7 +597,7 @@ impl FlowCache {
         match self.close_due(slot, counters, sink) {
             // A record that begins after this may be due before a silent flow is over.
             Some(at) => self.wheel.hang(slot, at.min(self.now.saturating_add(self.active))),
-            None => self.table.remove(slot),
+            None => self.forget(slot),
         }
     }
 
@@ -581,6 +628,13 @@ impl FlowCache {
         }
         self.wheel.hang(slot, now.saturating_add(self.idle.min(self.active)));
         counters.flows_created += 1;
+        if self.config.statistics.measure(protocol) {
+            let has_room = self.measures.begin(slot);
+            counters.flows_without_statistics += u64::from(!has_room);
+            if let Some(entry) = self.table.entry_mut(slot).filter(|_| has_room) {
+                entry.hot.bits |= state::MEASURED;
+            }
+        }
         slot
     }
 
@@ -636,8 +690,8 @@ impl FlowCache {
             return;
         }
         let Some(rate) = self.rates.get_mut(index as usize) else { return };
-        let (config, table) = (&self.config, &mut self.table);
-        let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
+        let (config, table, measures) = (&self.config, &mut self.table, &mut self.measures);
+        let mut closer = Closer { config, now: self.now, table, measures, slot, counters, sink };
         let after = self.apps.settle(index, &mut |app, started| closer.transaction(app, started, rate));
         self.go_on(slot, after);
     }
@@ -668,8 +722,8 @@ impl FlowCache {
     /// Closes the open record of a flow that goes on.
     fn cut(&mut self, slot: u32, reason: EndReason, counters: &mut Metered, sink: &mut dyn RecordSink) {
         let Some(index) = self.note_application(slot) else { return };
-        let (config, table) = (&self.config, &mut self.table);
-        let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
+        let (config, table, measures) = (&self.config, &mut self.table, &mut self.measures);
+        let mut closer = Closer { config, now: self.now, table, measures, slot, counters, sink };
         let mut closed = false;
         let after = self.apps.close_current(index, &mut |app, started| {
             closed = true;
@@ -685,7 +739,15 @@ impl FlowCache {
     fn remove(&mut self, slot: u32, reason: EndReason, counters: &mut Metered, sink: &mut dyn RecordSink) {
         self.wheel.take_down(slot);
         self.close_rest(slot, reason, counters, sink);
+        self.forget(slot);
+    }
+
+    /// Gives back what a flow has, all of whose records are closed.
+    fn forget(&mut self, slot: u32) {
         self.table.remove(slot);
+        if self.measures.is_on() {
+            self.measures.end(slot);
+        }
     }
 
     /// Closes the records of a flow that is over, for this reason where they were not due before.
@@ -701,8 +763,8 @@ impl FlowCache {
         let Some(Entry { hot, cold }) = self.table.entry_mut(slot) else { return };
         cold.app = NONE;
         let [forward, reverse] = hot.last.map(Timestamp::from_nanos);
-        let (config, table) = (&self.config, &mut self.table);
-        let mut closer = Closer { config, now: self.now, table, slot, counters, sink };
+        let (config, table, measures) = (&self.config, &mut self.table, &mut self.measures);
+        let mut closer = Closer { config, now: self.now, table, measures, slot, counters, sink };
         self.apps.feed_rest(index, forward.max(reverse));
         // The first transaction has the packets, and is the last record if no other follows.
         self.apps.finish(index, &mut |app, started| closer.close(reason, Some(app), started));
@@ -856,6 +918,7 @@ struct Closer<'a> {
     config: &'a MeterConfig,
     now: u64,
     table: &'a mut FlowTable,
+    measures: &'a mut Measures,
     slot: u32,
     counters: &'a mut Metered,
     sink: &'a mut dyn RecordSink,
@@ -937,39 +1000,53 @@ impl Closer<'_> {
         if app.is_some_and(|app| app.is_cut()) {
             self.counters.records_with_cut_fields += 1;
         }
-        if !self.config.uniflow || record.reverse.packets == 0 {
-            self.emit(&record);
-            return;
-        }
+        let Self { config, measures, counters, sink, slot, .. } = self;
+        let is_v6 = key.version == IpVersion::V6;
         let (vlan, class_of_service, ingress_interface) = responders;
-        let back = FlowRecord {
-            key: record.key.reversed(),
-            forward: record.reverse,
-            reverse: Counters::default(),
-            vlan,
-            class_of_service,
-            ingress_interface,
-            icmp_type_code: responders_type_code,
-            app: None,
-            ..record
+        let reverse = Reverse { vlan, class_of_service, icmp_type_code: responders_type_code, is_v6 };
+        let mut measured = |view: View, record: FlowRecord<'_>| {
+            let statistics = if measures.is_on() { measures.record(*slot, view, reverse) } else { None };
+            emit(&FlowRecord { statistics, ..record }, counters, *sink);
         };
-        if record.forward.packets > 0 || app.is_some() {
-            self.emit(&FlowRecord { reverse: Counters::default(), ..record });
+        if !config.uniflow {
+            measured(View::Both(source), record);
+        } else if record.reverse.packets == 0 {
+            measured(View::One(source, true), record);
+        } else {
+            let back = FlowRecord {
+                key: record.key.reversed(),
+                forward: record.reverse,
+                reverse: Counters::default(),
+                vlan,
+                class_of_service,
+                ingress_interface,
+                icmp_type_code: responders_type_code,
+                app: None,
+                ..record
+            };
+            let has_forward = record.forward.packets > 0 || app.is_some();
+            if has_forward {
+                measured(View::One(source, true), FlowRecord { reverse: Counters::default(), ..record });
+            }
+            measured(View::One(responder, record.forward.packets == 0), back);
         }
-        self.emit(&back);
+        if measures.is_on() {
+            measures.begin_record(*slot);
+        }
     }
+}
 
-    fn emit(&mut self, record: &FlowRecord<'_>) {
-        self.counters.records_created += 1;
-        *match record.end_reason {
-            EndReason::IDLE => &mut self.counters.ended_idle,
-            EndReason::ACTIVE => &mut self.counters.ended_active,
-            EndReason::END_OF_FLOW => &mut self.counters.ended_by_protocol,
-            EndReason::LACK_OF_RESOURCES => &mut self.counters.ended_lack_of_resources,
-            _ => &mut self.counters.ended_forced,
-        } += 1;
-        self.sink.record(record);
-    }
+/// Counts a record and hands it over.
+fn emit(record: &FlowRecord<'_>, counters: &mut Metered, sink: &mut dyn RecordSink) {
+    counters.records_created += 1;
+    *match record.end_reason {
+        EndReason::IDLE => &mut counters.ended_idle,
+        EndReason::ACTIVE => &mut counters.ended_active,
+        EndReason::END_OF_FLOW => &mut counters.ended_by_protocol,
+        EndReason::LACK_OF_RESOURCES => &mut counters.ended_lack_of_resources,
+        _ => &mut counters.ended_forced,
+    } += 1;
+    sink.record(record);
 }
 
 #[cfg(test)]

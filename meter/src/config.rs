@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{apps::Apps, cache, table::MAX_FLOWS, worker};
+use crate::{apps::Apps, cache, statistics::Groups, table::MAX_FLOWS, worker};
 
 /// Least octets of application state that are of any use.
 const LEAST_APP_OCTETS: usize = 2 << 20;
@@ -31,6 +31,10 @@ pub struct MeterConfig {
     pub key: KeyFields,
     /// Most transactions of one flow that become records of their own within a second of packet time.
     pub max_transactions: u32,
+    /// Which flow statistics are measured.
+    pub statistics: Groups,
+    /// Most flows, over all workers, that may have statistics at a time.
+    pub statistics_flows: usize,
     /// Seed of the flow table's hash; `None` draws one for this process.
     pub hash_seed: Option<u64>,
 }
@@ -58,6 +62,8 @@ impl Default for MeterConfig {
             uniflow: false,
             key: KeyFields { vlan: true, class_of_service: false, interface: false },
             max_transactions: 1000,
+            statistics: Groups::default(),
+            statistics_flows: 1 << 16,
             hash_seed: None,
         }
     }
@@ -95,6 +101,7 @@ impl MeterConfig {
             flows: share(self.flows),
             app_flows,
             app_octets,
+            statistics_flows: share(self.statistics_flows),
             heap_octets: self.heap_octets.map(|octets| octets.saturating_sub(reserved)),
             ..*self
         }
@@ -104,11 +111,13 @@ impl MeterConfig {
     #[must_use]
     pub fn memory(&self, workers: usize) -> usize {
         let share = self.share(workers);
-        workers.max(1) * (worker::FIXED_OCTETS + cache::octets(share.flows) + share.app_octets)
+        let statistics = share.statistics.memory(share.flows, share.statistics_flows.min(share.flows));
+        workers.max(1) * (worker::FIXED_OCTETS + cache::octets(share.flows) + statistics + share.app_octets)
     }
 
     /// Settings with which `workers` workers take no more than `octets` of memory: as many flows as are asked for, and the
-    /// rest for application state; or half for each.
+    /// rest for application state; or half for each. Of what is not for application state, half is for statistics, if they are
+    /// measured and need so much.
     ///
     /// # Errors
     ///
@@ -118,18 +127,36 @@ impl MeterConfig {
         let for_each = (octets / workers).saturating_sub(worker::FIXED_OCTETS);
         let has_apps = self.app_flows > 0;
         let for_apps = if has_apps { LEAST_APP_OCTETS.max(for_each / 2) } else { 0 };
-        let for_table = for_each.saturating_sub(for_apps);
+        let for_flows = for_each.saturating_sub(for_apps);
+        let for_table = if self.statistics.is_on() { for_flows / 2 } else { for_flows };
         // As many as fit, in whole lines of the index, and no more than there can be.
-        let fitting = (for_table / cache::octets(8) * 8).saturating_mul(workers).min(MAX_FLOWS);
+        let fitting = (for_table / self.tables(8) * 8).saturating_mul(workers).min(MAX_FLOWS);
         let flows = flows.unwrap_or(fitting.max(Self::MIN_FLOWS * workers));
-        let tables = cache::octets(flows.div_ceil(workers));
-        let least = tables + if has_apps { LEAST_APP_OCTETS } else { 0 };
+        let share = flows.div_ceil(workers);
+        let tables = self.tables(share);
+        let least_states = if self.statistics.is_on() { share.min(Self::MIN_FLOWS) } else { 0 };
+        let least = tables + self.statistics.octets() * least_states + if has_apps { LEAST_APP_OCTETS } else { 0 };
         if for_each < least {
             let needed = workers * (worker::FIXED_OCTETS + least);
             return Err(TooLittleMemory { flows, workers, needed, available: octets });
         }
-        let app_octets = if has_apps { workers * (for_each - tables) } else { 0 };
-        Ok(Self { flows, app_octets, ..self })
+        let states = self.states_within(for_each - least, has_apps, least_states, share);
+        let taken = tables + self.statistics.octets() * states;
+        let app_octets = if has_apps { workers * (for_each - taken) } else { 0 };
+        Ok(Self { flows, app_octets, statistics_flows: states * workers, ..self })
+    }
+
+    /// Octets of memory for the tables of so many flows of one worker.
+    fn tables(&self, flows: usize) -> usize {
+        cache::octets(flows) + self.statistics.memory(flows, 0)
+    }
+
+    /// How many of the flows of one worker get statistics, beyond the least with `octets` of memory, or half of that if there
+    /// is application state.
+    fn states_within(&self, octets: usize, has_apps: bool, least: usize, flows: usize) -> usize {
+        let octets = if has_apps { octets / 2 } else { octets };
+        let more = octets.checked_div(self.statistics.octets()).unwrap_or(0);
+        (least + more).min(flows).min(if self.statistics.is_on() { flows } else { 0 })
     }
 }
 
@@ -148,6 +175,15 @@ mod tests {
                     assert!(fitted.memory(workers) > octets - octets / 50, "{fitted:?}");
                     let few = config.within(octets, Some(1000), workers).unwrap();
                     assert!(few.flows == 1000 && few.memory(workers) <= octets, "{few:?}");
+                    let statistics =
+                        Groups { packets: 30, histograms: true, bursts: true, tcp: true, ..Groups::default() };
+                    let measured = MeterConfig { statistics, ..config }.within(octets, None, workers).unwrap();
+                    assert!(measured.memory(workers) <= octets, "{measured:?}");
+                    assert!(measured.memory(workers) > octets - octets / 50, "{measured:?}");
+                    assert!(
+                        measured.statistics_flows > 0 && measured.statistics_flows <= measured.flows,
+                        "{measured:?}"
+                    );
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! ```text
 //!   capture::open ─► batches of packets ─► Worker ─► FlowCache ─► records ─► RecordSink
 //!                                            │          ├─ FlowTable, Wheel: what is counted, when to look again
+//!                                            │          ├─ Measures: flow statistics, if they are asked for
 //!                                            │          └─ Apps: streams put into order, sessions of the parsers
 //!                                            └─ Clock, FragmentPorts, Ledger
 //! ```
@@ -27,6 +28,7 @@ mod offline;
 mod present;
 mod reader;
 mod shard;
+mod statistics;
 mod stream;
 mod table;
 mod wheel;
@@ -36,4 +38,5 @@ pub use cache::CLOSE_WAIT;
 pub use config::{KeyFields, MeterConfig, TooLittleMemory};
 pub use offline::{Outcome, meter, reading_memory};
 pub use present::Timing;
+pub use statistics::Groups;
 pub use worker::{Held, Share, Worker};

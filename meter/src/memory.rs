@@ -15,7 +15,10 @@ use std::{
 
 use memmap2::{MmapMut, MmapOptions};
 
-use crate::table::{Bucket, Entry, Wide};
+use crate::{
+    statistics::{Bursts, Common, Entropy, Histograms, Ip, Seen, Tcp},
+    table::{Bucket, Entry, Wide},
+};
 
 /// Octets of a huge page where there is one, and what an array on them begins at a multiple of.
 const HUGE_PAGE: usize = 2 << 20;
@@ -33,6 +36,22 @@ unsafe impl Zeroed for Bucket {}
 unsafe impl Zeroed for Entry {}
 // SAFETY: it is made of numbers.
 unsafe impl Zeroed for Wide {}
+// SAFETY: it is a number.
+unsafe impl Zeroed for u32 {}
+// SAFETY: it is made of numbers.
+unsafe impl Zeroed for Bursts {}
+// SAFETY: it is made of numbers.
+unsafe impl Zeroed for Common {}
+// SAFETY: it is made of numbers.
+unsafe impl Zeroed for Entropy {}
+// SAFETY: it is made of numbers.
+unsafe impl Zeroed for Histograms {}
+// SAFETY: it is made of numbers.
+unsafe impl Zeroed for Ip {}
+// SAFETY: it is made of numbers.
+unsafe impl Zeroed for Seen {}
+// SAFETY: it is made of numbers.
+unsafe impl Zeroed for Tcp {}
 
 /// An array of fixed length, all zeros at first.
 #[derive(Debug)]

@@ -292,6 +292,8 @@ pub mod state {
     pub const CLOSING: u32 = 1 << 29;
     /// Payload is of interest.
     pub const WANTS: u32 = 1 << 30;
+    /// There are statistics of the flow.
+    pub const MEASURED: u32 = 1 << 31;
 }
 
 /// Where a key is, or would go: its hash, from which both buckets and the tag are made.

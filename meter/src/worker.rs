@@ -215,6 +215,9 @@ impl<S: RecordSink> Worker<S> {
             }
         }
         cache.prefetch_beginnings(candidates);
+        if cache.has_statistics() {
+            cache.prefetch_for_statistics(candidates);
+        }
         if cache.has_parsers() {
             cache.prefetch_for_parsers(observed, details, candidates);
         }

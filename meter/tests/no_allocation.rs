@@ -11,7 +11,7 @@ use weir_flow::{
     BATCH, FlowRecord, LinkType, Merged, Packet, PacketSource, RecordSink, SharedOctets, SourceError, SourceState,
     Timestamp,
 };
-use weir_metering::{MeterConfig, meter};
+use weir_metering::{Groups, MeterConfig, meter};
 
 /// Allocations by all threads.
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
@@ -116,12 +116,18 @@ impl PacketSource for Rounds {
 const WARM_UP: usize = 50;
 const ROUNDS: u64 = 2_000;
 
+const NONE: Groups =
+    Groups { packets: 0, histograms: false, bursts: false, entropy: false, tcp: false, ip: false, empty: false };
+const ALL: Groups =
+    Groups { packets: 30, histograms: true, bursts: true, entropy: true, tcp: true, ip: true, empty: true };
+
 fn main() {
     for is_shared in [true, false] {
-        for workers in [1, 2, 5] {
+        for (workers, statistics) in [(1, NONE), (2, NONE), (5, NONE), (1, ALL), (2, ALL)] {
             let mut source = Rounds::new(is_shared, ROUNDS);
             let sinks = (0..workers).map(|_| Nothing).collect();
-            let outcome = meter(&mut source, &MeterConfig::default(), sinks).expect("memory for a small cache");
+            let outcome = meter(&mut source, &MeterConfig { statistics, ..MeterConfig::default() }, sinks)
+                .expect("memory for a small cache");
             assert_eq!(outcome.ledger.metered.metered_packets, ROUNDS * u64::from(HOSTS));
             let [warm, .., end] = source.allocations[WARM_UP..] else { unreachable!("there are more rounds") };
             // A thread that sleeps for the first time makes what it is woken by, and a queue on which somebody sleeps for

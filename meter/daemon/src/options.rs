@@ -12,13 +12,18 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 use weir_export::{Destination, ExporterConfig, Transport, WhenFull};
-use weir_metering::{KeyFields, MeterConfig, TooLittleMemory, reading_memory};
+use weir_flow::statistics::MAX_PACKETS;
+use weir_metering::{Groups, KeyFields, MeterConfig, TooLittleMemory, reading_memory};
 
 use self::live::{LiveOptions, LiveSettings};
 use crate::units::{parse_duration, parse_size, show_duration, show_size};
 
 const EXPORT_HELP: &str = "Send records there; may be given several times: udp://HOST[:PORT], tcp://HOST[:PORT], \
     file:PATH, json:PATH, json:-";
+
+const STATISTICS_HELP: &str = "Statistics of flows: any of packets[=N] (the first N packets one by one, 30 if not said), \
+    histograms, bursts, entropy, tcp, ip; with empty, packets without payload are in the first two as well; all, or none \
+    [default: none]";
 
 /// Meters packets into application-aware flows and exports them as IPFIX.
 #[derive(Clone, Debug, Default, Parser)]
@@ -73,6 +78,10 @@ pub struct Options {
     /// Most transactions of one flow and second that get a record of their own [default: 1000]
     #[arg(long, value_name = "N")]
     pub max_transactions: Option<u32>,
+
+    /// Statistics of flows.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help = STATISTICS_HELP)]
+    pub statistics: Option<Vec<String>>,
 
     /// Fields of the key beside addresses, ports and protocol: any of vlan, tos, interface, or none [default: vlan]
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
@@ -177,6 +186,7 @@ struct FileOptions {
     flows: Option<usize>,
     app_flows: Option<usize>,
     max_transactions: Option<u32>,
+    statistics: Option<Vec<String>>,
     key: Option<Vec<String>>,
     workers: Option<usize>,
     observation_domain: Option<u32>,
@@ -309,6 +319,7 @@ impl Settings {
             )?,
             uniflow: options.uniflow || file.uniflow.unwrap_or(false),
             key: options.key.or(file.key).map_or(Ok(default.key), |names| key_fields(&names))?,
+            statistics: options.statistics.or(file.statistics).map_or(Ok(default.statistics), |list| groups(&list))?,
             max_transactions: options.max_transactions.or(file.max_transactions).unwrap_or(default.max_transactions),
             hash_seed: options.hash_seed.or(file.hash_seed),
             // Memory decides of the rest.
@@ -400,6 +411,7 @@ impl Settings {
         line("flows", meter.flows.to_string());
         line("app-flows", meter.app_flows.to_string());
         line("max-transactions", meter.max_transactions.to_string());
+        line("statistics", list(group_names(meter.statistics)));
         line("key", list(key_names(meter.key)));
         if self.live.interfaces.is_empty() {
             line("workers", self.workers.to_string());
@@ -491,6 +503,61 @@ fn key_names(fields: KeyFields) -> Vec<String> {
     if names.is_empty() { vec!["none".to_owned()] } else { names }
 }
 
+/// Statistics by name.
+fn groups(names: &[String]) -> anyhow::Result<Groups> {
+    let mut groups = Groups::default();
+    for name in names {
+        match name.as_str() {
+            "all" => {
+                let packets = groups.packets.max(Groups::PACKETS);
+                let empty = groups.empty;
+                groups = Groups { packets, histograms: true, bursts: true, entropy: true, tcp: true, ip: true, empty };
+            }
+            "packets" => groups.packets = Groups::PACKETS,
+            "histograms" => groups.histograms = true,
+            "bursts" => groups.bursts = true,
+            "entropy" => groups.entropy = true,
+            "tcp" => groups.tcp = true,
+            "ip" => groups.ip = true,
+            "empty" => groups.empty = true,
+            "none" if names.len() == 1 => {}
+            _ => groups.packets = first_packets(name)?,
+        }
+    }
+    if groups.empty && groups.packets == 0 && !groups.histograms {
+        bail!("statistics: empty makes no sense without packets or histograms");
+    }
+    Ok(groups)
+}
+
+/// `packets=N`.
+fn first_packets(name: &str) -> anyhow::Result<u8> {
+    let number = name.strip_prefix("packets=").and_then(|number| number.parse::<u8>().ok());
+    match number.filter(|number| (1..=MAX_PACKETS).contains(&usize::from(*number))) {
+        Some(number) => Ok(number),
+        None => bail!(
+            "statistics: '{name}' is none of packets, packets=1 to packets={MAX_PACKETS}, histograms, bursts, entropy, tcp, \
+             ip, empty, all, or none by itself"
+        ),
+    }
+}
+
+fn group_names(groups: Groups) -> Vec<String> {
+    let Groups { packets, histograms, bursts, entropy, tcp, ip, empty } = groups;
+    let first = (packets > 0).then(|| format!("packets={packets}"));
+    let others = [
+        (histograms, "histograms"),
+        (bursts, "bursts"),
+        (entropy, "entropy"),
+        (tcp, "tcp"),
+        (ip, "ip"),
+        (empty, "empty"),
+    ];
+    let others = others.iter().filter(|group| group.0).map(|group| group.1.to_owned());
+    let names: Vec<_> = first.into_iter().chain(others).collect();
+    if names.is_empty() { vec!["none".to_owned()] } else { names }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -502,6 +569,7 @@ mod tests {
     #[test]
     fn what_is_dumped_reads_the_same() {
         let arguments = ["-r", "a.pcap", "b.pcap", "-e", "json:-", "-e", "udp://x", "--key", "tos,interface"];
+        let arguments = [&arguments[..], &["--statistics", "packets=12,tcp,empty"]].concat();
         let first = settings(&[&arguments[..], &["--idle-timeout", "1500ms", "--flows", "64"]].concat()).unwrap();
         let path = std::env::temp_dir().join(format!("weir-options-{}.toml", std::process::id()));
         std::fs::write(&path, first.dump()).unwrap();
@@ -528,6 +596,10 @@ mod tests {
             (&["--idle-timeout", "0s"], "idle-timeout"),
             (&["--active-timeout", "soon"], "active-timeout"),
             (&["--key", "mac"], "key"),
+            (&["--statistics", "packets=0"], "statistics"),
+            (&["--statistics", "packets=121"], "statistics"),
+            (&["--statistics", "tcp,none"], "statistics"),
+            (&["--statistics", "tcp,empty"], "statistics"),
             (&["--key", "none,vlan"], "key"),
             (&["-e", "ftp://x"], "export"),
             (&["-r", "-", "-r", "-"], "read"),

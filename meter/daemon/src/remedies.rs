@@ -43,6 +43,7 @@ const REMEDIES: &[(&str, &str)] = &[
     ("records_with_cut_fields", "nothing: fields have bounds"),
     ("stream_gaps", "see why packets are missing: loss here, or a mirror port that does not give all"),
     ("flows_without_app_state", "more --app-flows, or more --memory"),
+    ("flows_without_statistics", "more --memory, or fewer --statistics"),
     ("application_states_refused", "more --memory"),
     ("application_unread_refused", "more --memory"),
     ("application_segments_refused", "more --memory"),

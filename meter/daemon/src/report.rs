@@ -72,6 +72,10 @@ impl Report {
                 "flows that no parser looked at, since more had state than --app-flows or --memory allows",
             ),
             (
+                metered.flows_without_statistics,
+                "flows without statistics, since --memory allows no more: more --memory, or fewer --statistics, would help",
+            ),
+            (
                 refused.iter().sum(),
                 "times that application state could not grow: more --memory, or fewer --flows, would help",
             ),
@@ -94,7 +98,7 @@ impl Report {
         for (name, value) in [
             ("dropped before their destination", self.sink.records_dropped_queue),
             ("too large for any message", self.sink.records_dropped_size),
-            ("sent without application fields, too large", self.sink.records_without_fields),
+            ("sent without statistics or application fields, too large", self.sink.records_without_fields),
         ] {
             if value > 0 {
                 let _ = writeln!(text, "  {value} records {name}");

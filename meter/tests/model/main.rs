@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a meter without memory fails the test")]
 
+mod measured;
 mod oracle;
 mod properties;
 mod rules;

@@ -9,7 +9,10 @@ use weir_flow::{
 };
 use weir_metering::{CLOSE_WAIT, MeterConfig};
 
-use crate::sent::{Part, Sent};
+use crate::{
+    measured::{Measured, expected, said},
+    sent::{Part, Sent},
+};
 
 /// Address and port.
 type End = (IpAddr, u16);
@@ -24,6 +27,7 @@ pub struct Rec {
     class_of_service: u8,
     interface: u32,
     icmp_type_code: Option<u16>,
+    measured: Option<Measured>,
 }
 
 /// One direction of a record.
@@ -55,6 +59,7 @@ impl From<&FlowRecord<'_>> for Rec {
             class_of_service: record.class_of_service,
             interface: record.ingress_interface,
             icmp_type_code: record.icmp_type_code,
+            measured: record.statistics.map(said),
         }
     }
 }
@@ -99,6 +104,8 @@ struct Flow {
     /// Clock when the open record began.
     begin: u64,
     open: [Side; 2],
+    /// The packets in it, each with its direction.
+    packets: Vec<(usize, Sent)>,
 }
 
 impl Flow {
@@ -205,6 +212,7 @@ impl Model {
                 last: 0,
                 begin: 0,
                 open: [Side::default(); 2],
+                packets: Vec::new(),
             }
         });
         let side = usize::from(src != flow.ends[0]);
@@ -212,6 +220,7 @@ impl Model {
             flow.begin = self.clock;
         }
         flow.last = self.clock;
+        flow.packets.push((side, sent.clone()));
         flow.was_heard[side] = true;
         flow.first_of[side].get_or_insert_with(|| sent.clone());
         flow.has_fin[side] |= flags & FIN != 0;
@@ -284,6 +293,7 @@ impl Model {
     fn close(&mut self, key: &Key, flow: &mut Flow, end_reason: EndReason, at: u64) {
         let mut ends = flow.ends;
         let mut sides = std::mem::take(&mut flow.open);
+        let mut packets = std::mem::take(&mut flow.packets);
         let mut first_of = flow.first_of.clone();
         if sides.iter().all(|side| side.packets == 0) {
             return;
@@ -293,8 +303,16 @@ impl Model {
             ends.reverse();
             sides.reverse();
             first_of.reverse();
+            packets.iter_mut().for_each(|(side, _)| *side = 1 - *side);
         }
-        let record = |[src, dst]: [End; 2], sides, first: &Option<Sent>| {
+        let groups = self.config.statistics;
+        let uniflow = self.config.uniflow;
+        let reverse_tos = first_of[1].as_ref().map(|first| first.class_of_service);
+        let measured = |forward: usize| {
+            let packets: Vec<_> = packets.iter().map(|(side, sent)| (*side == forward, sent.clone())).collect();
+            groups.measure(key.protocol).then(|| expected(groups, uniflow, &packets, reverse_tos))
+        };
+        let record = |[src, dst]: [End; 2], sides, first: &Option<Sent>, forward: usize| {
             let first = first.as_ref().unwrap_or(&flow.first_packet);
             let is_icmp = matches!(first.protocol, protocol::ICMP | protocol::ICMPV6);
             Rec {
@@ -305,20 +323,21 @@ impl Model {
                 class_of_service: first.class_of_service,
                 interface: first.interface,
                 icmp_type_code: (is_icmp && first.transport_octets() >= 2).then(|| u16::from_be_bytes(first.icmp)),
+                measured: measured(forward),
             }
         };
         let [forward, reverse] = sides;
         let records = if self.config.uniflow {
             let mut both = Vec::new();
             if forward.packets > 0 {
-                both.push(record(ends, [forward, Side::default()], &first_of[0]));
+                both.push(record(ends, [forward, Side::default()], &first_of[0], 0));
             }
             if reverse.packets > 0 {
-                both.push(record([ends[1], ends[0]], [reverse, Side::default()], &first_of[1]));
+                both.push(record([ends[1], ends[0]], [reverse, Side::default()], &first_of[1], 1));
             }
             both
         } else {
-            vec![record(ends, sides, &first_of[0])]
+            vec![record(ends, sides, &first_of[0], 0)]
         };
         for record in records {
             self.records.push(((key.clone(), flow.first_packet.ts), record));

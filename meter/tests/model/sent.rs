@@ -8,7 +8,7 @@ use weir_flow::{
     LinkType, Merged, Packet, Timestamp, protocol,
     tcp_flags::{ACK, FIN, PSH, RST, SYN},
 };
-use weir_metering::{KeyFields, MeterConfig};
+use weir_metering::{Groups, KeyFields, MeterConfig};
 
 /// Which part of an IP packet it is, and the identification of the whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -205,8 +205,18 @@ const SECOND: u64 = 1_000_000_000;
 pub fn configs() -> impl Strategy<Value = MeterConfig> {
     let idle = prop_oneof![Just(0), Just(700_000_000), Just(SECOND), Just(5 * SECOND), Just(30 * SECOND)];
     let active = prop_oneof![Just(SECOND), Just(5 * SECOND), Just(60 * SECOND), Just(300 * SECOND), Just(900 * SECOND)];
-    (idle, active, any::<(bool, [bool; 3])>(), prop_oneof![Just(0_usize), Just(64)]).prop_map(
-        |(idle, active, (uniflow, [vlan, class_of_service, interface]), app_flows)| MeterConfig {
+    let all =
+        |packets, empty| Groups { packets, histograms: true, bursts: true, entropy: true, tcp: true, ip: true, empty };
+    let statistics = prop_oneof![
+        2 => Just(Groups::default()),
+        2 => (1..9_u8, any::<bool>()).prop_map(move |(packets, empty)| all(packets, empty)),
+        1 => any::<[bool; 6]>().prop_map(|[histograms, bursts, entropy, tcp, ip, empty]| {
+            Groups { packets: 0, histograms, bursts, entropy, tcp, ip, empty }
+        }),
+    ];
+    (idle, active, any::<(bool, [bool; 3])>(), prop_oneof![Just(0_usize), Just(64)], statistics).prop_map(
+        |(idle, active, (uniflow, [vlan, class_of_service, interface]), app_flows, statistics)| MeterConfig {
+            statistics,
             flows: 1024,
             app_flows,
             idle_timeout: Duration::from_nanos(idle),
