@@ -228,8 +228,7 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 fn field_text(record: &FlowRecord<'_>, column: &AppColumn) -> String {
-    let Some(app) = record.app.filter(|a| a.slug() == column.slug) else { return String::new() };
-    match app.value(column.row.field) {
+    match column.value(record) {
         None => String::new(),
         Some(Value::List(list)) => list.iter().map(value_text).collect::<Vec<_>>().join(","),
         Some(value) => value_text(value),

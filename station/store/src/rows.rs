@@ -240,10 +240,10 @@ impl RecordBuffer {
         }
         self.exporter.append_option(record.origin.exporter.map(|a| a.to_string()));
         self.application.append_option(record.app.map(|a| a.slug()));
-        if let Some(app) = record.app {
+        if record.app.is_some() || record.statistics.is_some() {
             let columns = self.app.iter_mut().zip(APP.iter()).enumerate();
-            for (index, (column, known)) in columns.filter(|(_, (_, known))| known.slug == app.slug()) {
-                let Some(value) = app.value(known.row.field) else { continue };
+            for (index, (column, known)) in columns {
+                let Some(value) = known.value(record) else { continue };
                 column.fill(self.rows);
                 column.rows += 1;
                 let mut cell = |cells: &mut Cells, item: u32, value: Value<'_>| {

@@ -12,7 +12,7 @@ use std::{
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
-use weir_flow::{EndReason, FlowRecord, IpVersion, Timestamp, Value};
+use weir_flow::{EndReason, FlowRecord, IpVersion, Timestamp, Value, app::Fields as _};
 use weir_ipfix::{
     AbstractType,
     mapping::{self, Row},
@@ -220,10 +220,10 @@ pub const EXTRA: &str = "extra";
 /// Column with the octets of text that is not UTF-8.
 pub const RAW_TEXT: &str = "raw_text";
 
-/// One column of an application field.
+/// One column of an application field, or of a statistic.
 #[derive(Debug)]
 pub struct AppColumn {
-    /// The protocol.
+    /// The protocol, or [`mapping::STATS`].
     pub slug: &'static str,
     /// The field.
     pub row: &'static Row,
@@ -234,6 +234,21 @@ pub struct AppColumn {
 }
 
 impl AppColumn {
+    /// Whether it is a statistic.
+    #[must_use]
+    pub fn is_statistic(&self) -> bool {
+        self.slug == mapping::STATS
+    }
+
+    /// The value that a record has for it, if any.
+    #[must_use]
+    pub fn value<'a>(&self, record: &FlowRecord<'a>) -> Option<Value<'a>> {
+        if self.is_statistic() {
+            return record.statistics?.value(self.row.field);
+        }
+        record.app.filter(|app| app.slug() == self.slug)?.value(self.row.field)
+    }
+
     /// Arrow's type of the column: a list where the field holds several values.
     #[must_use]
     pub fn data_type(&self) -> DataType {
@@ -241,7 +256,7 @@ impl AppColumn {
     }
 }
 
-/// The columns of all application fields, protocol by protocol in the order of the mapping tables.
+/// The columns of all application fields, protocol by protocol in the order of the mapping tables, and of the statistics.
 pub static APP: LazyLock<Vec<AppColumn>> = LazyLock::new(|| {
     let columns = |(slug, rows): &(&'static str, &'static [Row])| {
         let slug = *slug;
@@ -249,7 +264,7 @@ pub static APP: LazyLock<Vec<AppColumn>> = LazyLock::new(|| {
             .map(move |row| AppColumn { slug, row, name: format!("{slug}_{}", row.name), kind: Kind::of(row.kind) })
             .collect::<Vec<_>>()
     };
-    mapping::PROTOCOLS.iter().flat_map(columns).collect()
+    mapping::PROTOCOLS.iter().chain(&[(mapping::STATS, mapping::stats::ROWS)]).flat_map(columns).collect()
 });
 
 fn item(kind: DataType) -> Arc<Field> {

@@ -11,7 +11,10 @@ use datafusion::arrow::{
     datatypes::{Float64Type, Int64Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type},
 };
 
-use weir_flow::{ExtraElement, FlowRecord, Timestamp, Value, app::AppFields};
+use weir_flow::{
+    ExtraElement, FlowRecord, Statistics, Timestamp, Value,
+    app::{AppFields, Fields as _},
+};
 
 use crate::schema::{self, APP, AppColumn, BASE, Kind};
 
@@ -20,6 +23,7 @@ use crate::schema::{self, APP, AppColumn, BASE, Kind};
 pub struct StoredRecord {
     record: FlowRecord<'static>,
     app: Option<AppFields>,
+    statistics: Option<Box<Statistics>>,
     extra: Vec<ExtraElement>,
 }
 
@@ -27,7 +31,8 @@ impl StoredRecord {
     /// The record, borrowed.
     #[must_use]
     pub fn as_record(&self) -> FlowRecord<'_> {
-        FlowRecord { app: self.app.as_ref().map(AppFields::borrow), extra: &self.extra, ..self.record }
+        let app = self.app.as_ref().map(AppFields::borrow);
+        FlowRecord { app, statistics: self.statistics.as_deref(), extra: &self.extra, ..self.record }
     }
 
     pub(crate) fn record_mut(&mut self) -> &mut FlowRecord<'static> {
@@ -119,8 +124,14 @@ impl<'a> Rows<'a> {
             let raw = self.raw_text(row);
             for (array, column) in self.app.iter().zip(APP.iter()).filter(|(_, c)| c.slug == slug) {
                 if let Some(array) = array {
-                    read_field(app, column, array, row, &raw);
+                    read_field(column, array, row, &raw, &mut |value| app.assign(column.row.field, value));
                 }
+            }
+        }
+        for (array, column) in self.app.iter().zip(APP.iter()).filter(|(_, c)| c.is_statistic()) {
+            if let Some(array) = array.filter(|array| array.is_valid(row)) {
+                let statistics = stored.statistics.get_or_insert_default();
+                read_field(column, array, row, &[], &mut |value| statistics.assign(column.row.field, value));
             }
         }
         if let Some(items) = self.extra.and_then(|a| list_at(a, row)) {
@@ -153,7 +164,13 @@ fn extra_elements(items: &ArrayRef) -> Option<Vec<ExtraElement>> {
     Some((0..parts.len()).map(element).collect())
 }
 
-fn read_field(app: &mut AppFields, column: &AppColumn, array: &ArrayRef, row: usize, raw: &[(String, u32, Vec<u8>)]) {
+fn read_field(
+    column: &AppColumn,
+    array: &ArrayRef,
+    row: usize,
+    raw: &[(String, u32, Vec<u8>)],
+    take: &mut dyn FnMut(Value<'_>) -> bool,
+) {
     let mut scratch = Vec::new();
     let mut assign = |array: &ArrayRef, row: usize, item: usize| {
         let raw = raw.iter().find(|(name, at, _)| *name == column.name && u32::try_from(item) == Ok(*at));
@@ -162,7 +179,7 @@ fn read_field(app: &mut AppFields, column: &AppColumn, array: &ArrayRef, row: us
             None => cell(array, column.kind, row, &mut scratch),
         };
         if let Some(value) = value {
-            app.assign(column.row.field, value);
+            take(value);
         }
     };
     if column.row.list {

@@ -65,8 +65,7 @@ fn holds(test: &Test, record: &FlowRecord<'_>) -> bool {
 /// Whether the record has the field, and its value passes.
 fn field(column: usize, record: &FlowRecord<'_>, holds: impl FnOnce(Value<'_>) -> bool) -> bool {
     let Some(column) = APP.get(column) else { return false };
-    let app = record.app.filter(|a| a.slug() == column.slug);
-    app.is_some_and(|a| a.value(column.row.field).is_some_and(holds))
+    column.value(record).is_some_and(holds)
 }
 
 fn value_holds(test: &ValueTest, value: Value<'_>) -> bool {

@@ -5,7 +5,7 @@ use std::{future::Future, net::IpAddr};
 
 use proptest::prelude::*;
 use weir_flow::{
-    Counters, EndReason, ExtraElement, FlowKey, FlowRecord, Origin, Timestamp,
+    Counters, EndReason, ExtraElement, FlowKey, FlowRecord, Origin, Statistics, Timestamp,
     app::{AppFields, Dns, Http, Sip, Smtp},
 };
 use weir_store::{Filter, Store, StoreWriter, Window, WriterOptions};
@@ -18,17 +18,20 @@ pub const T0: u64 = 1_795_183_500;
 pub struct Owned {
     pub record: FlowRecord<'static>,
     pub app: Option<AppFields>,
+    pub statistics: Option<Statistics>,
     pub extra: Vec<ExtraElement>,
 }
 
 impl Owned {
     pub fn as_record(&self) -> FlowRecord<'_> {
-        FlowRecord { app: self.app.as_ref().map(AppFields::borrow), extra: &self.extra, ..self.record }
+        let app = self.app.as_ref().map(AppFields::borrow);
+        FlowRecord { app, statistics: self.statistics.as_ref(), extra: &self.extra, ..self.record }
     }
 
     pub fn of(record: &FlowRecord<'_>) -> Self {
         Self {
-            record: FlowRecord { app: None, extra: &[], ..*record },
+            record: FlowRecord { app: None, statistics: None, extra: &[], ..*record },
+            statistics: record.statistics.cloned(),
             app: record.app.map(|a| a.to_owned()),
             extra: record.extra.to_vec(),
         }
@@ -122,6 +125,26 @@ fn app() -> impl Strategy<Value = Option<AppFields>> {
     ]
 }
 
+/// Of each kind of field one at least; never nothing, since nothing is not kept.
+fn statistics() -> impl Strategy<Value = Statistics> {
+    let packets = prop::collection::vec((0..1500_i16, 0..1_000_000_u64, any::<bool>()), 0..5);
+    (packets, 1..255_u8, prop::option::of(any::<u16>()), any::<[u8; 3]>(), any::<u64>()).prop_map(
+        |(packets, ttl, scale, label, options)| {
+            let mut statistics = Statistics { ttl: Some(ttl), reverse_window: scale, ..Statistics::default() };
+            statistics.tcp_options = Some(options);
+            statistics.mpls_label.set(&label);
+            for (length, ts, is_forward) in packets {
+                let memory = &mut statistics.memory;
+                statistics.packet_lengths.push(length, memory);
+                statistics.packet_times.push(Timestamp::from_nanos(T0 * 1_000_000_000 + ts), memory);
+                statistics.packet_directions.push(if is_forward { 1 } else { -1 }, memory);
+                statistics.size_histogram.push(u32::from(length.unsigned_abs()), memory);
+            }
+            statistics
+        },
+    )
+}
+
 fn counters() -> impl Strategy<Value = Counters> {
     let count = prop_oneof![Just(0u64), 1u64..2000, Just(5_000_000u64)];
     (count.clone(), count, 0u64..900_000, 0u64..3000, 0u16..256).prop_map(
@@ -148,8 +171,9 @@ pub fn record() -> impl Strategy<Value = Owned> {
     let exporter = prop::option::of(prop::sample::select(vec!["192.0.2.254", "2001:db8::fe", "::ffff:192.0.2.254"]));
     let extra = prop::collection::vec((any::<u32>(), 0u16..0x8000, prop::collection::vec(any::<u8>(), 0..5)), 0..3);
     let rest = (any::<u8>(), 0u16..4096, 0u32..5, prop::option::of(any::<u16>()), 0u64..4, 0u8..6, exporter, 0u32..3);
-    (pair, (port.clone(), port, protocol), counters(), prop::option::of(counters()), rest, app(), extra).prop_map(
-        |((src, dst), (src_port, dst_port, protocol), forward, reverse, rest, app, extra)| {
+    let fields = (app(), prop::option::of(statistics()));
+    (pair, (port.clone(), port, protocol), counters(), prop::option::of(counters()), rest, fields, extra).prop_map(
+        |((src, dst), (src_port, dst_port, protocol), forward, reverse, rest, (app, statistics), extra)| {
             let (tos, vlan, interface, icmp_type_code, flow_id, reason, exporter, domain) = rest;
             let address = |text: &str| text.parse::<IpAddr>().unwrap();
             Owned {
@@ -165,10 +189,12 @@ pub fn record() -> impl Strategy<Value = Owned> {
                     egress_interface: interface / 2,
                     icmp_type_code: icmp_type_code.filter(|_| matches!(protocol, 1 | 58)),
                     app: None,
+                    statistics: None,
                     extra: &[],
                     origin: Origin { exporter: exporter.map(address), domain },
                 },
                 app,
+                statistics,
                 extra: extra
                     .into_iter()
                     .map(|(enterprise, id, octets)| ExtraElement { enterprise, id, octets })
