@@ -4,7 +4,7 @@
 use std::{io::Write, os::fd::AsRawFd, time::Duration};
 
 use weir_flow::{FlowRecord, LinkType, Merged, Packet, RecordSink, SourceState, Timestamp, ledger::Ignored, protocol};
-use weir_metering::{MeterConfig, Share, Worker, capture};
+use weir_metering::{Groups, MeterConfig, Share, Worker, capture};
 use weir_parsers::packet::{Fragment, decode};
 
 use crate::{input::pieces, record::Checker};
@@ -80,7 +80,7 @@ impl RecordSink for Sums {
 }
 
 /// Packets through a worker: flow cache, fragments, streams, parsers. Head: bit 0 uniflow, bit 1 a cache that is soon full,
-/// bit 2 every part of the key. Control of a piece: bits 0 to 3 link type, bits 4 to 6 time since the packet before, bit 7
+/// bit 2 every part of the key, bit 3 all statistics. Control of a piece: bits 0 to 3 link type, bits 4 to 6 time since the packet before, bit 7
 /// half of it was not captured.
 pub fn worker(data: &[u8]) {
     const STEPS: [u64; 8] = [0, 1, 20, 900, 4_000, 31_000, 290_000, 4_000_000];
@@ -94,8 +94,20 @@ pub fn worker(data: &[u8]) {
         uniflow: head & 1 != 0,
         max_transactions: if small { 3 } else { 1000 },
         hash_seed: Some(1),
+        statistics_flows: if small { 2 } else { 256 },
         ..MeterConfig::default()
     };
+    if head & 8 != 0 {
+        config.statistics = Groups {
+            packets: 30,
+            histograms: true,
+            bursts: true,
+            entropy: true,
+            tcp: true,
+            ip: true,
+            empty: head & 16 != 0,
+        };
+    }
     config.key.class_of_service = head & 4 != 0;
     config.key.interface = head & 4 != 0;
     let mut ts = Timestamp::from_secs(1_700_000_000);

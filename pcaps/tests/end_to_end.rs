@@ -121,6 +121,41 @@ fn what_is_exported_over_tcp_and_udp_is_received_and_stored() {
     }
 }
 
+/// Numbers, lists and octets, of both directions.
+#[test]
+fn statistics_reach_the_store() {
+    let of = |record: &Value| {
+        ["flowId", "packetLength", "packetTime", "packetDirection", "phistDstSizes", "npnRoundTripTime", "reverseIpTTL"]
+            .map(|name| record[name].to_string())
+            .join(" ")
+    };
+    let capture = weir_pcaps::folder().join("http/http-lo.pcap");
+    let meter = |export: &str| {
+        let mut command = Command::new(weir_pcaps::program("weir-meter"));
+        run(command.arg("-r").arg(&capture).args(["--statistics", "all", "--export", export]))
+    };
+    let sorted = |output: Output| {
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let mut records: Vec<String> = lines.lines().map(|line| of(&serde_json::from_str(line).unwrap())).collect();
+        records.sort();
+        records
+    };
+    let expected = sorted(meter("json:-"));
+    assert!(expected.len() > 5 && expected.iter().all(|record| record.ends_with(" 64") || record.ends_with(" null")));
+    let data = tempfile::tempdir().unwrap();
+    let limits = ["--records", &expected.len().to_string(), "--quiet-after", "10"];
+    let collector = Collector::start(data.path(), "tcp", &limits);
+    meter(&format!("tcp://{}", collector.address));
+    collector.wait();
+    let query = |filter: &str| {
+        let mut command = Command::new(weir_pcaps::program("weir"));
+        sorted(run(command.args(["query", "-q", "-o", "ndjson", filter, "--data"]).arg(data.path())))
+    };
+    assert_eq!(query("any"), expected);
+    let timed = query("stats.handshake_time >= 0 and stats.retransmissions = 0");
+    assert!(!timed.is_empty() && timed.iter().all(|record| expected.contains(record)));
+}
+
 #[test]
 fn softflowd_reaches_the_store() {
     let Some(softflowd) = peer("softflowd") else { return };
