@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE / "record"))
 import lab  # noqa: E402
 import office  # noqa: E402, F401  (it adds its target)
+import services  # noqa: E402, F401  (it adds its targets)
 from targets import TARGETS  # noqa: E402
 
 

@@ -689,6 +689,26 @@ impl Item for crate::Timestamp {
     }
 }
 
+macro_rules! address_field {
+    ($octets:literal) => {
+        impl Field for Option<[u8; $octets]> {
+            fn clear(&mut self) {
+                *self = None;
+            }
+            fn value<'a>(&'a self, _: &'a Memory) -> Option<Value<'a>> {
+                self.map(Item::to_value)
+            }
+            fn assign(&mut self, value: Value<'_>, _: &mut Memory) -> bool {
+                let Some(address) = Item::from_value(value) else { return false };
+                *self = Some(address);
+                true
+            }
+        }
+    };
+}
+address_field!(4);
+address_field!(16);
+
 /// At most `ITEMS` numbers or addresses.
 #[derive(Clone, Debug)]
 pub struct List<T, const ITEMS: usize> {

@@ -423,6 +423,7 @@ impl<'a> Cursor<'a> {
         match (kind, value) {
             (AbstractType::Ipv4Address, Some(Value::Ipv4(octets))) => self.extend(&octets),
             (AbstractType::Ipv6Address, Some(Value::Ipv6(octets))) => self.extend(&octets),
+            (AbstractType::MacAddress, Some(Value::Octets(octets))) if octets.len() == 6 => self.extend(octets),
             (AbstractType::DateTimeSeconds, Some(Value::Time(ts))) => {
                 self.extend(&u32::try_from(ts.as_secs()).unwrap_or(u32::MAX).to_be_bytes());
             }

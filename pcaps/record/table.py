@@ -10,6 +10,7 @@ import sys
 sys.dont_write_bytecode = True
 from lab import BASE, PACKAGES  # noqa: E402
 import office  # noqa: E402, F401
+import services  # noqa: E402, F401
 from targets import TARGETS  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

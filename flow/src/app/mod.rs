@@ -12,18 +12,33 @@
 macro_rules! app_protocols {
     ($callback:ident) => {
         $callback! {
+            Bittorrent bittorrent,
+            Dhcp dhcp,
+            Dhcpv6 dhcpv6,
             Dns dns,
             Ftp ftp,
             Http http,
             Imap imap,
+            Kerberos kerberos,
+            Ldap ldap,
+            Mqtt mqtt,
+            Netbios netbios,
             Ntp ntp,
+            Openvpn openvpn,
             Pop3 pop3,
             Quic quic,
+            Rdp rdp,
             Rtp rtp,
+            Rtsp rtsp,
             Sip sip,
+            Smb smb,
             Smtp smtp,
+            Snmp snmp,
+            Ssdp ssdp,
+            Ssh ssh,
             Stun stun,
             Tls tls,
+            Wireguard wireguard,
         }
     };
 }

@@ -60,6 +60,7 @@ fn write(kind: AbstractType, value: Option<Value<'_>>, out: &mut Vec<u8>) {
     match (kind, value) {
         (AbstractType::Ipv4Address, Some(Value::Ipv4(octets))) => out.extend(octets),
         (AbstractType::Ipv6Address, Some(Value::Ipv6(octets))) => out.extend(octets),
+        (AbstractType::MacAddress, Some(Value::Octets(octets))) if octets.len() == 6 => out.extend(octets),
         (AbstractType::DateTimeSeconds, Some(Value::Time(ts))) => {
             out.extend(u32::try_from(ts.as_secs()).unwrap_or(u32::MAX).to_be_bytes());
         }

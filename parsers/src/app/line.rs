@@ -49,6 +49,14 @@ pub(super) fn decimal(mut number: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(digits.get(first..).unwrap_or_default());
 }
 
+/// Appends octets in hexadecimal digits.
+pub(super) fn hexadecimal(octets: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    for octet in octets {
+        out.extend([octet >> 4, octet & 0x0f].map(|half| DIGITS[usize::from(half)]));
+    }
+}
+
 /// Whether there is a control character other than CR.
 pub(super) fn has_control(bytes: &[u8]) -> bool {
     bytes.iter().fold(false, |any, &b| any | (b.is_ascii_control() & (b != b'\r')))

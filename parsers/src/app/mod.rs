@@ -12,11 +12,14 @@
 //!
 //! The list of protocols is [`weir_flow::app_protocols`].
 
+mod ber;
 mod budget;
 #[cfg(test)]
 mod conversation;
 mod line;
 mod session;
+#[cfg(test)]
+mod testing;
 mod transactions;
 mod unread;
 

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Elements of WireGuard.
+
+use super::cesnet;
+
+rows! { Wireguard:
+    confidence "WGConfLevel" Unsigned8 = cesnet(1100);
+    source_peer "WGSrcPeer" Unsigned32 = cesnet(1101);
+    destination_peer "WGDstPeer" Unsigned32 = cesnet(1102);
+}
