@@ -149,7 +149,7 @@ fn recognised(packets: &[Kept]) -> Result<Recognised> {
     };
     let mut worker = Worker::new(&MeterConfig { flows: 1 << 16, ..MeterConfig::default() }, Share::ALL, sink)?;
     replay(packets, 0, &mut |batch| worker.packets(batch));
-    drop(worker.finish());
+    let (_, _) = worker.finish();
     Ok(found)
 }
 
@@ -169,7 +169,7 @@ fn flow_of(kept: &Kept) -> Option<FlowKey> {
     let mut worker =
         Worker::new(&MeterConfig { flows: 1, app_flows: 0, ..MeterConfig::default() }, Share::ALL, sink).ok()?;
     replay(std::slice::from_ref(kept), 0, &mut |batch| worker.packets(batch));
-    drop(worker.finish());
+    let (_, _) = worker.finish();
     found
 }
 
