@@ -62,6 +62,8 @@ const SALT_Q050: [u8; 20] = *b"\x50\x45\x74\xef\xd0\x66\xfe\x2f\x9d\x94\x5c\xfc\
 const SALT_T050: [u8; 20] = *b"\x7f\xf5\x79\xe5\xac\xd0\x72\x91\x55\x80\x30\x4c\x43\xa2\x36\x7c\x60\x48\x83\x10";
 const SALT_T051: [u8; 20] = *b"\x7a\x4e\xde\xf4\xe7\xcc\xee\x5f\xa4\x50\x6c\x19\x12\x4f\xc8\xcc\xda\x6e\x03\x3d";
 
+/// RFC 9369 section 3.1.
+const VERSION_2: u32 = 0x6b33_43cf;
 const Q044: u32 = u32::from_be_bytes(*b"Q044");
 const Q049: u32 = u32::from_be_bytes(*b"Q049");
 const Q050: u32 = u32::from_be_bytes(*b"Q050");
@@ -75,7 +77,7 @@ pub(super) fn rules(version: u32) -> Option<Rules> {
     let second = |salt| Some(Rules { is_second: true, ..Rules::of(salt) });
     match version {
         1 => Some(Rules::of(&SALT_1)),
-        0x6b33_43cf => second(&SALT_2),
+        VERSION_2 => second(&SALT_2),
         0x709a_50c4 => second(&SALT_2_DRAFT),
         Q044..=Q049 => Some(Rules { has_nibbles: true, is_google: true, is_plain: true, ..Rules::of(&NO_SALT) }),
         Q050 => google(&SALT_Q050),
@@ -227,8 +229,10 @@ pub(super) fn is_quic(bytes: &[u8], is_hinted: bool, is_snapped: bool) -> bool {
     let is_large = bytes.len() >= LEAST_INITIAL;
     let is_fixed = packet.first & FIXED != 0;
     match packet.kind {
+        // A flow that was not seen to begin; without the bit it could be RTP as well.
         Kind::Negotiation => {
-            packet.body.len().is_multiple_of(4)
+            is_fixed
+                && packet.body.len().is_multiple_of(4)
                 && packet.versions().any(|version| rules(version).is_some() && !is_reserved(version))
         }
         Kind::Plain => is_fixed,
@@ -238,8 +242,8 @@ pub(super) fn is_quic(bytes: &[u8], is_hinted: bool, is_snapped: bool) -> bool {
                 && is_large
                 && packet.destination.len() >= LEAST_CHOSEN_CID
         }
-        // Other protocols begin with such an octet, too: RTP, for one.
-        _ if !is_fixed => is_large,
+        // Of version 1 and 2 alone (RFC 9287 section 3); RTP begins with such an octet, too.
+        _ if !is_fixed => is_large && matches!(packet.version, 1 | VERSION_2),
         Kind::Initial(_) => is_large || is_hinted || is_snapped,
         Kind::ZeroRtt | Kind::Handshake | Kind::Retry => {
             packet.rest.first().is_none_or(|first| first & FIXED != 0 || is_hinted)

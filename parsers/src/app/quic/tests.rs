@@ -393,7 +393,7 @@ fn a_refused_version_is_followed_by_another() {
     }
     let offer = |versions: &[u32]| {
         let versions: Vec<u8> = versions.iter().flat_map(|version| version.to_be_bytes()).collect();
-        [&[0x8a, 0, 0, 0, 0][..], &vector8(&CLIENT), &vector8(&CHOSEN), &versions].concat()
+        [&[0xca, 0, 0, 0, 0][..], &vector8(&CLIENT), &vector8(&CHOSEN), &versions].concat()
     };
     let again = Initial { version: V2, source: b"other".to_vec(), ..client.clone() }.datagram();
     let answer = Initial { version: V2, ..Initial::of_server(crypto(0, &server_hello(0))) }.packet(0);
