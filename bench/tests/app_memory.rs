@@ -196,6 +196,8 @@ type Packets = fn(u32, u32) -> Vec<u8>;
 
 /// The same for attacks one after the other: so many flows of so many packets each.
 fn attack_with<const N: usize>(config: &MeterConfig, attacks: [(u32, u32, Packets); N]) -> (usize, Metered) {
+    // Empty fields of each protocol are made once and stay.
+    assert!(weir_flow::app::unset(0).is_some());
     let before = LIVE.get();
     PEAK.set(before);
     let mut worker = Worker::new(config, Share::ALL, |_: &FlowRecord<'_>| ()).unwrap();
