@@ -75,11 +75,14 @@ fn write(frames: &[Vec<u8>], to: &Path) {
     fs::write(to, file).unwrap();
 }
 
+/// What names of fields that measure time have in them.
+const TIMES: [&str; 7] = ["Milliseconds", "Microseconds", "ResponseTime", "TimeTo", "Jitter", "ClockRate", "RoundTrip"];
+
 /// Records without what depends on when they were made, in an order of their own.
 fn timeless(records: Vec<Value>) -> Vec<String> {
     let strip = |mut record: Value| {
         record.as_object_mut().unwrap().retain(|name, _| {
-            !name.contains("Milliseconds") && !["flowId", "ingressInterface"].contains(&name.as_str())
+            !TIMES.iter().any(|time| name.contains(time)) && !["flowId", "ingressInterface"].contains(&name.as_str())
         });
         record.to_string()
     };
