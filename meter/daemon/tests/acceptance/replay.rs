@@ -76,7 +76,8 @@ fn write(frames: &[Vec<u8>], to: &Path) {
 }
 
 /// What names of fields that measure time have in them.
-const TIMES: [&str; 7] = ["Milliseconds", "Microseconds", "ResponseTime", "TimeTo", "Jitter", "ClockRate", "RoundTrip"];
+const TIMES: [&str; 8] =
+    ["Milliseconds", "Microseconds", "ResponseTime", "TimeTo", "Jitter", "ClockRate", "RoundTrip", "Duration"];
 
 /// Records without what depends on when they were made, in an order of their own.
 fn timeless(records: Vec<Value>) -> Vec<String> {

@@ -305,10 +305,10 @@ fn probe_reply(bytes: &[u8], hinted: bool, snapped: bool) -> Probe {
             bytes.iter().take(3).all(u8::is_ascii_digit) && matches!(bytes.get(3), None | Some(b' ' | b'-' | b'\r'));
         return if fits && is_open { Probe::More } else { Probe::No };
     };
-    let Some((code, is_last)) = reply_code(first) else { return Probe::No };
+    let Some((code, _)) = reply_code(first) else { return Probe::No };
     let text = first.get(4..).unwrap_or_default();
     if code == 220 {
-        return probe_greeting(bytes.get(4..).unwrap_or_default(), is_last, is_open, hinted);
+        return probe_greeting(bytes, is_open, hinted);
     }
     let is_it = match code {
         _ if hinted => true,
@@ -321,17 +321,24 @@ fn probe_reply(bytes: &[u8], hinted: bool, snapped: bool) -> Probe {
     if is_it { Probe::Yes } else { Probe::No }
 }
 
-/// A greeting, of which any line may tell what it is.
-fn probe_greeting(text: &[u8], is_first_last: bool, is_open: bool, hinted: bool) -> Probe {
-    let has_ended = is_first_last || text.windows(5).any(|w| w == b"\n220 ") && text.ends_with(b"\n");
-    let says = contains(text, b"FTP") || contains(text, b"FileZilla");
-    match () {
-        () if is_of_mail_server(text) => Probe::No,
-        () if says => Probe::Yes,
-        () if !has_ended && is_open => Probe::More,
-        () if hinted => Probe::Yes,
-        () => Probe::No,
+/// A greeting: the first whole line of it that tells what it is, tells it for all that may come behind.
+fn probe_greeting(bytes: &[u8], is_open: bool, hinted: bool) -> Probe {
+    let told_by_port = if hinted { Probe::Yes } else { Probe::No };
+    let mut rest = bytes;
+    while let Some((line, len)) = line::first(rest) {
+        let text = line.get(4..).unwrap_or_default();
+        if is_of_mail_server(text) {
+            return Probe::No;
+        }
+        if contains(text, b"FTP") || contains(text, b"FileZilla") {
+            return Probe::Yes;
+        }
+        if reply_code(line) == Some((220, true)) {
+            return told_by_port;
+        }
+        rest = rest.get(len..).unwrap_or_default();
     }
+    if is_open { Probe::More } else { told_by_port }
 }
 
 /// A client speaks: it gives a command that no other has, perhaps behind its name and password; or, where the port says so, any.
