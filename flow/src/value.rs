@@ -598,7 +598,7 @@ pub trait Item: Copy + PartialEq {
 }
 
 macro_rules! number_item {
-    ($($int:ty)*) => {$(
+    ($variant:ident: $($int:ty)*) => {$(
         impl Item for $int {
             type Octets = [u8; size_of::<$int>()];
             fn to_octets(self) -> Self::Octets {
@@ -608,18 +608,19 @@ macro_rules! number_item {
                 Self::from_ne_bytes(octets)
             }
             fn to_value(self) -> Value<'static> {
-                Value::Unsigned(self.into())
+                Value::$variant(self.into())
             }
             fn from_value(value: Value<'_>) -> Option<Self> {
                 match value {
-                    Value::Unsigned(v) => Self::try_from(v).ok(),
+                    Value::$variant(v) => Self::try_from(v).ok(),
                     _ => None,
                 }
             }
         }
     )*};
 }
-number_item!(u8 u16 u32);
+number_item!(Unsigned: u8 u16 u32);
+number_item!(Signed: i8 i16);
 
 macro_rules! address_item {
     ($octets:literal $variant:ident) => {
@@ -645,30 +646,6 @@ macro_rules! address_item {
 }
 address_item!(4 Ipv4);
 address_item!(16 Ipv6);
-
-macro_rules! signed_item {
-    ($($int:ty)*) => {$(
-        impl Item for $int {
-            type Octets = [u8; size_of::<$int>()];
-            fn to_octets(self) -> Self::Octets {
-                self.to_ne_bytes()
-            }
-            fn from_octets(octets: Self::Octets) -> Self {
-                Self::from_ne_bytes(octets)
-            }
-            fn to_value(self) -> Value<'static> {
-                Value::Signed(self.into())
-            }
-            fn from_value(value: Value<'_>) -> Option<Self> {
-                match value {
-                    Value::Signed(v) => Self::try_from(v).ok(),
-                    _ => None,
-                }
-            }
-        }
-    )*};
-}
-signed_item!(i8 i16);
 
 impl Item for crate::Timestamp {
     type Octets = [u8; 8];

@@ -95,7 +95,7 @@ pub struct Payload<'a> {
 impl<'a> Payload<'a> {
     /// What a parser gets of a datagram.
     #[inline]
-    fn datagram(&self) -> Input<'a> {
+    pub fn datagram(&self) -> Input<'a> {
         let &Self { bytes, direction, octets, .. } = self;
         let snapped = octets as usize > bytes.len();
         Input { bytes, direction, transport: Transport::Datagram, hinted: false, snapped }

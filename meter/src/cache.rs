@@ -21,7 +21,7 @@ use weir_flow::{
     tcp_flags::{ACK, FIN, RST, SYN},
 };
 use weir_parsers::{
-    app::{Direction, Input, KEEP_ALIVE, MAX_DATAGRAMS, Transport, is_unknown_datagram},
+    app::{Direction, KEEP_ALIVE, MAX_DATAGRAMS, is_unknown_datagram},
     packet::{Decoded, Plain},
 };
 
@@ -128,10 +128,8 @@ pub struct Arrival<'a> {
 impl<'a> Arrival<'a> {
     /// Whether this datagram is none that a parser knows.
     fn is_unknown_datagram(&self, direction: Direction) -> bool {
-        let Payload { bytes, octets, .. } = self.payload();
-        let snapped = octets as usize > bytes.len();
-        let input = Input { bytes, direction, transport: Transport::Datagram, hinted: false, snapped };
-        is_unknown_datagram(input, self.observed.ports())
+        let payload = Payload { direction, ..self.payload() };
+        is_unknown_datagram(payload.datagram(), self.observed.ports())
     }
 
     fn payload(&self) -> Payload<'a> {
