@@ -3,6 +3,8 @@
 //!
 //! A line ends with LF; a CR in front of it belongs to the end. Nothing is copied.
 
+use super::Octets;
+
 /// Index of an octet where it stands first.
 pub(super) fn find(bytes: &[u8], octet: u8) -> Option<usize> {
     const ONES: u64 = u64::MAX / 0xff;
@@ -62,16 +64,26 @@ pub(super) fn has_control(bytes: &[u8]) -> bool {
     bytes.iter().fold(false, |any, &b| any | (b.is_ascii_control() & (b != b'\r')))
 }
 
-/// Whether these octets can be a method of HTTP or SIP. The standards allow more, but nobody uses it, and it would look like
-/// anything.
-pub(super) fn is_method_octet(octet: u8) -> bool {
-    octet.is_ascii_uppercase() || octet.is_ascii_digit() || octet == b'-' || octet == b'_'
+/// What a method of HTTP or SIP is made of. The standards allow more, but nobody uses it, and it would look like anything.
+pub(super) const METHOD: Octets = Octets::from(b'A'..=b'Z').and_from(b'0'..=b'9').and(b"-_");
+
+/// What may stand in the target of a request, and around it.
+pub(super) const TARGET: Octets = Octets::TEXT.and_from(0x80..=0xff);
+
+/// Whether these octets can be a method of HTTP or SIP.
+pub(super) const fn is_method_octet(octet: u8) -> bool {
+    METHOD.has(octet)
 }
 
 /// Whether a request line may begin so: a word of at most `max` octets, and then nothing, a space or the end of the line.
 pub(super) fn may_begin_with_method(bytes: &[u8], max: usize) -> bool {
     let len = bytes.iter().take(max + 1).take_while(|&&b| is_method_octet(b)).count();
     (1..=max).contains(&len) && matches!(bytes.get(len), None | Some(b' ' | b'\r' | b'\n'))
+}
+
+/// Whether octets begin with a word of letters and digits that is longer than `max`: so that nobody looks for its end.
+pub(super) fn has_longer_word(bytes: &[u8], max: usize) -> bool {
+    bytes.get(..=max).is_some_and(|word| word.iter().all(u8::is_ascii_alphanumeric))
 }
 
 /// Whether octets without the end of a line may become this word, in any case, or are it with what follows it.

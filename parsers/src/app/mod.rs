@@ -17,6 +17,7 @@ mod budget;
 #[cfg(test)]
 mod conversation;
 mod line;
+mod octets;
 mod session;
 #[cfg(test)]
 mod testing;
@@ -28,6 +29,7 @@ use std::fmt::Debug;
 use weir_flow::{Timestamp, app::Fields};
 
 pub use budget::{Budget, RESERVE};
+pub use octets::Octets;
 pub use session::{DEPTH, Feed, KEEP_ALIVE, MAX_DATAGRAMS, Noted, Pools, Session, is_unknown_datagram, memory_of};
 pub use transactions::{Closed, Transactions};
 
@@ -153,6 +155,10 @@ pub trait Parser: Default {
     /// What it says of itself.
     const IDENTITY: Identity;
 
+    /// What it may begin with, place by place, as far as that is said: [`Parser::probe`] says no to all else, and is not asked.
+    /// The first four places are looked at, for all parsers at once.
+    const BEGINS: &[Octets] = &[];
+
     /// Whether these first octets of one direction are of this protocol. Looks at nothing but `input`.
     fn probe(input: Input<'_>) -> Probe;
 
@@ -210,3 +216,56 @@ macro_rules! declare {
     };
 }
 weir_flow::app_protocols!(declare);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Whether a parser says no to octets that it does not begin with.
+    fn refuses<P: Parser>(input: Input<'_>) -> bool {
+        let may_begin = input.bytes.iter().zip(P::BEGINS).all(|(&octet, begins)| begins.has(octet));
+        may_begin || !P::IDENTITY.transports.contains(&input.transport) || P::probe(input) == Probe::No
+    }
+
+    macro_rules! declare {
+        ($($name:ident $slug:ident,)*) => {
+            const REFUSALS: &[fn(Input<'_>) -> bool] = &[$(refuses::<$slug::Parser>),*];
+        };
+    }
+    weir_flow::app_protocols!(declare);
+
+    /// Beginnings of messages, of which the first octets are replaced.
+    const BEGINNINGS: &[&[u8]] = &[
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"OPTIONS rtsp://a/ RTSP/1.0\r\nCSeq: 1\r\n\r\n",
+        b"REGISTER sip:a SIP/2.0\r\nCall-ID: a\r\n\r\n",
+        b"220 a ESMTP FTP ready\r\nEHLO a\r\n",
+        b"* OK a POP3 <1@a>\r\na1 CAPABILITY\r\n",
+        b"\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01",
+        b"\r\n\r\n",
+    ];
+
+    proptest! {
+        #[test]
+        fn a_parser_begins_with_nothing_but_what_it_says(
+            first in prop_oneof![prop::collection::vec(any::<u8>(), 1..5), Just(Vec::new())],
+            odd in any::<(u8, prop::sample::Index)>(),
+            rest in prop_oneof![prop::sample::select(BEGINNINGS).prop_map(<[u8]>::to_vec), prop::collection::vec(any::<u8>(), 0..80)],
+            replaced in 0..5_usize,
+            is_stream in any::<bool>(),
+            hinted in any::<bool>(),
+            snapped in any::<bool>(),
+        ) {
+            let mut bytes = [&first[..], rest.get(replaced..).unwrap_or_default()].concat();
+            let place = odd.1.index(4);
+            bytes.get_mut(place).into_iter().for_each(|octet| *octet = odd.0);
+            let transport = if is_stream { Transport::Stream } else { Transport::Datagram };
+            let input = Input { bytes: &bytes, direction: Direction::Forward, transport, hinted, snapped };
+            for (slug, refuses) in weir_flow::app::SLUGS.iter().zip(REFUSALS) {
+                prop_assert!(refuses(input), "{slug} did not refuse {bytes:?}");
+            }
+        }
+    }
+}

@@ -37,8 +37,11 @@ pub enum Feed {
     Done,
 }
 
-/// Protocols of which a port is a hint, a bit for each.
-type Hints = u32;
+/// First octets of a flow by which it is told who need not be asked.
+const PLACES: usize = 4;
+
+/// A set of protocols, a bit for each.
+type Protocols = u32;
 
 /// What happened in sessions.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -93,6 +96,20 @@ impl Manner {
         let Self { direction, transport, hinted, snapped } = self;
         Input { bytes, direction, transport, hinted, snapped }
     }
+}
+
+/// The protocols that one of these ports is a hint of. Without a branch for each, so that many are compared at once.
+fn hints([a, b]: [u16; 2]) -> Protocols {
+    let (ports, protocols) = &HINTS;
+    let of_one = |(&port, &bit): (&u16, &Protocols)| if (port == a) | (port == b) { bit } else { 0 };
+    ports.iter().zip(protocols).map(of_one).fold(0, |all, hinted| all | hinted)
+}
+
+/// The protocols that these octets may be of, by the first of them.
+#[allow(clippy::indexing_slicing, reason = "an octet is always an index of 256")]
+fn beginning_with(bytes: &[u8], transport: Transport) -> Protocols {
+    let may_have = bytes.iter().zip(&BEGINNINGS).map(|(&octet, of_place)| of_place[usize::from(octet)]);
+    may_have.fold(OF_TRANSPORT[transport as usize], |all, of_place| all & of_place)
 }
 
 /// Asks one parser.
@@ -344,74 +361,118 @@ macro_rules! declare {
         }
 
         // A protocol has a bit.
-        const _: () = assert!([$(Place::$name),*].len() <= Hints::BITS as usize);
+        const _: () = assert!([$(Place::$name),*].len() <= Protocols::BITS as usize);
 
-        /// The protocols of which one of these ports is a hint, a bit for each.
-        fn hints(ports: [u16; 2]) -> Hints {
-            let mut hints = 0;
-            let mut bit = 1;
+        /// Ports of all protocols.
+        const PORTS: usize = 0 $(+ <super::$slug::Parser as Parser>::IDENTITY.port_hints.len())*;
+
+        /// Each of these ports, with the protocol that it is a hint of.
+        const HINTS: ([u16; PORTS], [Protocols; PORTS]) = {
+            let (mut ports, mut protocols, mut filled) = ([0; PORTS], [0; PORTS], 0);
             $({
-                // Without a branch for each port, so that many are compared at once.
-                let is_one = |port: &u16| (*port == ports[0]) | (*port == ports[1]);
-                let identity = <super::$slug::Parser as Parser>::IDENTITY;
-                hints |= bit * Hints::from(identity.port_hints.iter().fold(false, |any, port| any | is_one(port)));
-                bit <<= 1;
+                let hints = <super::$slug::Parser as Parser>::IDENTITY.port_hints;
+                let mut i = 0;
+                while i < hints.len() {
+                    (ports[filled], protocols[filled]) = (hints[i], Place::$name.bit());
+                    (i, filled) = (i + 1, filled + 1);
+                }
             })*
-            let _: Hints = bit;
-            hints
+            (ports, protocols)
+        };
+
+        /// The protocols of a transport.
+        const OF_TRANSPORT: [Protocols; 2] = {
+            let mut all = [0; 2];
+            $({
+                let transports = <super::$slug::Parser as Parser>::IDENTITY.transports;
+                let mut i = 0;
+                while i < transports.len() {
+                    all[transports[i] as usize] |= Place::$name.bit();
+                    i += 1;
+                }
+            })*
+            all
+        };
+
+        /// The protocols that may have each octet at each of the first places.
+        static BEGINNINGS: [[Protocols; 256]; PLACES] = {
+            let mut may_have = [[0; 256]; PLACES];
+            $({
+                let begins = <super::$slug::Parser as Parser>::BEGINS;
+                let mut i = 0;
+                while i < PLACES * 256 {
+                    let (place, octet) = (i / 256, i % 256);
+                    if place >= begins.len() || begins[place].has(octet as u8) {
+                        may_have[place][octet] |= Place::$name.bit();
+                    }
+                    i += 1;
+                }
+            })*
+            may_have
+        };
+
+        /// What the parsers say of the first octets of a flow.
+        enum Asked {
+            Known(Place),
+            /// It cannot be told from so few.
+            TooEarly,
+            Unknown,
         }
 
-        /// Bits of the protocols in [`hints`].
+        /// Which bit of [`Protocols`] is whose.
         #[derive(Clone, Copy)]
         enum Place {
             $($name,)*
         }
 
+        impl Place {
+            const fn bit(self) -> Protocols {
+                1 << self as u32
+            }
+        }
+
         impl State {
-            /// Asks who knows these octets. Yes without a state: there is no memory for one.
-            fn probe(
-                bytes: &[u8],
-                manner: Manner,
-                hints: Hints,
-                ports: [u16; 2],
-                pools: &mut Pools,
-            ) -> (Probe, Self) {
+            /// Asks who knows these octets.
+            #[inline(never)]
+            fn probe(bytes: &[u8], manner: Manner, hints: Protocols) -> Asked {
                 let mut more = false;
-                for asked_for_hinted in [true, false] {
-                    if asked_for_hinted && hints == 0 {
+                let possible = beginning_with(bytes, manner.transport);
+                for (asked, hinted) in [(possible & hints, true), (possible & !hints, false)] {
+                    if asked == 0 {
                         continue;
                     }
-                    $({
-                        let identity = <super::$slug::Parser as Parser>::IDENTITY;
-                        let hinted = hints & 1 << Place::$name as u32 != 0;
-                        if hinted == asked_for_hinted && identity.transports.contains(&manner.transport) {
-                            match ask::<super::$slug::Parser>(bytes, manner.hinted(hinted)) {
-                                Probe::Yes => {
-                                    if !pools.budget.fits(Store::<super::$slug::Parser>::STATE) && pools.$slug.states.is_empty() {
-                                        pools.shrink(Store::<super::$slug::Parser>::STATE);
-                                    }
-                                    let Some(mut state) = pools.$slug.state(&mut pools.budget) else {
-                                        return (Probe::Yes, Self::Undecided);
-                                    };
-                                    state.parser.begin(ports);
-                                    return (Probe::Yes, Self::$name(state));
-                                }
-                                Probe::More => more = true,
-                                Probe::No => {}
-                            }
+                    $(if asked & Place::$name.bit() != 0 {
+                        match ask::<super::$slug::Parser>(bytes, manner.hinted(hinted)) {
+                            Probe::Yes => return Asked::Known(Place::$name),
+                            Probe::More => more = true,
+                            Probe::No => {}
                         }
                     })*
                 }
-                (if more { Probe::More } else { Probe::No }, Self::Undecided)
+                if more { Asked::TooEarly } else { Asked::Unknown }
+            }
+
+            /// The state of a protocol, as it begins; undecided if there is no memory for one.
+            fn begin(place: Place, ports: [u16; 2], pools: &mut Pools) -> Self {
+                match place {
+                    $(Place::$name => {
+                        if !pools.budget.fits(Store::<super::$slug::Parser>::STATE) && pools.$slug.states.is_empty() {
+                            pools.shrink(Store::<super::$slug::Parser>::STATE);
+                        }
+                        let Some(mut state) = pools.$slug.state(&mut pools.budget) else { return Self::Undecided };
+                        state.parser.begin(ports);
+                        Self::$name(state)
+                    })*
+                }
             }
 
             /// Whether nobody knows these octets.
-            fn is_unknown(bytes: &[u8], manner: Manner, hints: Hints) -> bool {
+            fn is_unknown(bytes: &[u8], manner: Manner, hints: Protocols) -> bool {
+                let possible = beginning_with(bytes, manner.transport);
                 $({
-                    let identity = <super::$slug::Parser as Parser>::IDENTITY;
-                    let hinted = hints & 1 << Place::$name as u32 != 0;
-                    if identity.transports.contains(&manner.transport)
-                        && ask::<super::$slug::Parser>(bytes, manner.hinted(hinted)) != Probe::No
+                    let bit = Place::$name.bit();
+                    if possible & bit != 0
+                        && ask::<super::$slug::Parser>(bytes, manner.hinted(hints & bit != 0)) != Probe::No
                     {
                         return false;
                     }
@@ -423,7 +484,7 @@ macro_rules! declare {
                 &mut self,
                 bytes: &[u8],
                 manner: Manner,
-                hints: Hints,
+                hints: Protocols,
                 now: Timestamp,
                 reading: Reading<'_>,
                 pools: &mut Pools,
@@ -431,7 +492,7 @@ macro_rules! declare {
                 match self {
                     Self::Undecided => Left::Done,
                     $(Self::$name(running) => {
-                        let hinted = hints & 1 << Place::$name as u32 != 0;
+                        let hinted = hints & Place::$name.bit() != 0;
                         let Pools { $slug: store, budget, noted, .. } = pools;
                         store.loan.iter_mut().for_each(|loan| loan.now = now);
                         running.run(bytes, manner.hinted(hinted), reading, store, budget, noted)
@@ -492,11 +553,7 @@ macro_rules! declare {
             fn memory(&self, depth: usize) -> Option<Range<*const u8>> {
                 match self {
                     Self::Undecided => None,
-                    $(Self::$name(running) if depth == 0 => {
-                        // The same of all, so that nobody has to know which one it is.
-                        let start = std::ptr::from_ref(&**running).cast::<u8>();
-                        Some(start..start.wrapping_add(MOST))
-                    })*
+                    $(Self::$name(running) if depth == 0 => Some(memory_of(&**running)),)*
                     $(Self::$name(running) => Some(running.transactions.memory()),)*
                 }
             }
@@ -627,7 +684,7 @@ pub struct Session {
     /// Beginnings of each direction that nobody knew.
     attempts: [u8; 2],
     /// Protocols that the ports hint at.
-    hints: Hints,
+    hints: Protocols,
     ports: [u16; 2],
     /// Octets of each direction that a parser has looked at.
     inspected: [u32; 2],
@@ -662,9 +719,6 @@ impl Earlier {
 
 /// Depths of [`Session::memory`].
 pub const DEPTH: usize = 2;
-
-/// Bytes of a state that are asked for: most have no more.
-const MOST: usize = 256;
 
 /// No memory.
 const NOTHING: Range<*const u8> = std::ptr::null()..std::ptr::null();
@@ -950,21 +1004,23 @@ impl Session {
         true
     }
 
+    #[inline(never)]
     fn recognise(&mut self, bytes: &[u8], manner: Manner, pools: &mut Pools) -> Recognised {
         if bytes.is_empty() {
             return Recognised::No;
         }
-        let (answer, state) = State::probe(bytes, manner, self.hints, self.ports, pools);
-        self.state = state;
-        match answer {
-            Probe::Yes if matches!(self.state, State::Undecided) => {
-                self.give_up(pools);
-                return Recognised::No;
+        match State::probe(bytes, manner, self.hints) {
+            Asked::Known(place) => {
+                self.state = State::begin(place, self.ports, pools);
+                if matches!(self.state, State::Undecided) {
+                    self.give_up(pools);
+                    return Recognised::No;
+                }
+                return Recognised::Yes;
             }
-            Probe::Yes => return Recognised::Yes,
-            Probe::More if bytes.len() <= MAX_PROBED => return Recognised::TooEarly,
-            Probe::More | Probe::No if manner.transport == Transport::Datagram && bytes.len() <= KEEP_ALIVE => {}
-            Probe::More | Probe::No => self.attempts[manner.direction.index()] += 1,
+            Asked::TooEarly if bytes.len() <= MAX_PROBED => return Recognised::TooEarly,
+            _ if manner.transport == Transport::Datagram && bytes.len() <= KEEP_ALIVE => {}
+            Asked::TooEarly | Asked::Unknown => self.attempts[manner.direction.index()] += 1,
         }
         let most = if manner.transport == Transport::Datagram { MAX_DATAGRAMS } else { MAX_ATTEMPTS };
         self.done = self.attempts.iter().any(|&attempts| attempts >= most);

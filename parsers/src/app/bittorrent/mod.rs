@@ -24,7 +24,7 @@ mod tests;
 use weir_flow::app::Bittorrent;
 
 use self::dictionary::Dictionary;
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport};
 use crate::Cursor;
 
 /// With what a handshake begins: length of the name, and the name.
@@ -73,6 +73,8 @@ impl super::Parser for Parser {
         max_inspected: 16 * 1500,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::of(&[0, 0x13, b'd'])];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

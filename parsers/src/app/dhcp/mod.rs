@@ -23,7 +23,7 @@ mod tests;
 
 use weir_flow::app::Dhcp;
 
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport, line};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport, line};
 use crate::Cursor;
 
 /// Datagrams in a row that are no messages, after which the flow is given up.
@@ -69,6 +69,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 16,
     };
+
+    const BEGINS: &[Octets] = &[Octets::of(&[REQUEST, REPLY])];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

@@ -21,7 +21,7 @@ mod tests;
 
 use weir_flow::app::Dhcpv6;
 
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport, dhcp, line};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport, dhcp, line};
 use crate::Cursor;
 
 /// Datagrams in a row that are no messages, after which the flow is given up.
@@ -75,6 +75,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 16,
     };
+
+    const BEGINS: &[Octets] = &[Octets::from(1..=LAST_TYPE)];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

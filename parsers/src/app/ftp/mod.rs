@@ -23,7 +23,7 @@ use std::{
 use weir_flow::app::Ftp;
 
 use super::{
-    AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport,
+    AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport,
     line::{self, Stepped},
     smtp::is_of_mail_server,
 };
@@ -43,6 +43,9 @@ const COMMANDS: &[&[u8]] = &[
     b"STOR", b"STOU", b"STRU", b"SYST", b"TYPE", b"USER", b"XCRC", b"XCUP", b"XCWD", b"XMD5", b"XMKD", b"XPWD",
     b"XRMD", b"XSHA1",
 ];
+
+/// Octets of the longest of them.
+const MAX_COMMAND: usize = 5;
 
 /// Commands that no other protocol has, which a client gives early.
 const TELLING: &[&[u8]] =
@@ -79,6 +82,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::LETTERS.and_from(b'1'..=b'5'), Octets::TEXT, Octets::TEXT, Octets::TEXT];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
@@ -343,6 +348,9 @@ fn probe_greeting(bytes: &[u8], is_open: bool, hinted: bool) -> Probe {
 
 /// A client speaks: it gives a command that no other has, perhaps behind its name and password; or, where the port says so, any.
 fn probe_command(bytes: &[u8], hinted: bool, snapped: bool) -> Probe {
+    if line::has_longer_word(bytes, MAX_COMMAND) {
+        return Probe::No;
+    }
     let mut rest = bytes;
     let mut is_user_given = false;
     while let Some((line, len)) = line::first(rest) {

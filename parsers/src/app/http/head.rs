@@ -180,7 +180,7 @@ pub(super) fn status_code(digits: &[u8]) -> Option<u16> {
     is_digits.then(|| 100 * u16::from(a - b'0') + 10 * u16::from(b - b'0') + u16::from(c - b'0'))
 }
 
-/// Whether a first line is that of a message beyond doubt, so that [`shape`] need not be asked.
+/// Whether a first line, with its LF, is that of a message beyond doubt, so that [`shape`] need not be asked.
 pub(super) fn is_plain(line: &[u8], start: &Start<'_>) -> bool {
     match start {
         // `HTTP/1.1 200`, with one space: what [`status_shape`] asks for.
@@ -192,7 +192,8 @@ pub(super) fn is_plain(line: &[u8], start: &Start<'_>) -> bool {
                 && line.get(9).is_some_and(u8::is_ascii_digit)
         }
         Start::Request(request) => {
-            line.len() < MAX_SHAPE && !request.version.is_empty() && !has_control(request.target)
+            let rest = line.get(request.method.len()..line.len().saturating_sub(1)).unwrap_or_default();
+            line.len() < MAX_SHAPE && !request.version.is_empty() && !has_control(rest)
         }
     }
 }

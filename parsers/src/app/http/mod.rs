@@ -50,7 +50,7 @@ use self::{
     head::{RequestLine, Shape, Start, authority, has_version, is_plain, shape},
     lines::{Outline, Reader},
 };
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport, line};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport, line};
 
 /// Most octets of a head. Servers refuse more than 8 to 32 KiB.
 const MAX_HEAD: usize = 32 << 10;
@@ -111,6 +111,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 32,
     };
+
+    const BEGINS: &[Octets] = &[line::METHOD.and(b"\r\n"), line::METHOD.and(b" \r\n"), line::TARGET, line::TARGET];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

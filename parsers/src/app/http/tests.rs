@@ -360,3 +360,14 @@ fn the_shape_of_a_beginning_does_not_change() {
         assert_ne!(told, Shape::More);
     }
 }
+
+#[test]
+fn a_control_octet_makes_a_line_none_wherever_it_stands_and_however_it_comes() {
+    for line in ["GET /\x06 HTTP/1.1", "GET / HTTP/1.\x061", "GET \t/ HTTP/1.1", "GET /\x0c HTTP/1.1"] {
+        let head = format!("{line}\r\nHost: a\r\n\r\n").into_bytes();
+        let mut whole = Connection::new();
+        whole.all(Forward, &head);
+        assert!(whole.finish().is_empty(), "{line:?}");
+        assert_eq!(shape(line.as_bytes(), false), Shape::Neither, "{line:?}");
+    }
+}

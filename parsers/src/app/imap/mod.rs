@@ -21,7 +21,7 @@ mod tests;
 use weir_flow::app::Imap;
 
 use super::{
-    AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport,
+    AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport,
     line::{self, Stepped},
     smtp::{MAX_MECHANISM, mechanism},
 };
@@ -163,6 +163,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::from(b'!'..=b'~'), Octets::TEXT, Octets::TEXT];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

@@ -25,7 +25,7 @@ mod tests;
 use weir_flow::app::Kerberos;
 
 use self::message::Message;
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport};
 
 /// Octets of the length before a message over TCP.
 const LENGTH: usize = 4;
@@ -61,6 +61,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 16,
     };
+
+    const BEGINS: &[Octets] = &[Octets::of(&[0, 0x6a, 0x6b, 0x6c, 0x6d, 0x7e])];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

@@ -22,7 +22,7 @@ mod tests;
 use weir_flow::app::Ldap;
 
 use super::{
-    AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport,
+    AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport,
     ber::{self, Begins},
 };
 use crate::Cursor;
@@ -104,6 +104,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::of(&[ber::SEQUENCE])];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

@@ -19,7 +19,7 @@ mod tests;
 
 use weir_flow::app::Mqtt;
 
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport};
 use crate::Cursor;
 
 /// Most octets of a packet that are looked at.
@@ -75,6 +75,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::of(&[CONNECT << 4])];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

@@ -31,7 +31,7 @@ mod tests;
 use weir_flow::app::Openvpn;
 
 use self::packet::{Protection, Reset};
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport};
 
 /// Packets without an answer, after which none is expected.
 const MAX_UNANSWERED: u8 = 8;
@@ -65,6 +65,8 @@ impl super::Parser for Parser {
         max_inspected: 8 * MAX_PACKET as u32,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::from(0..=4).and(&[8, 0x38, 0x50])];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

@@ -20,7 +20,7 @@ mod tests;
 use weir_flow::app::Pop3;
 
 use super::{
-    AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport,
+    AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport,
     line::{self, Stepped},
     smtp::{MAX_MECHANISM, is_base64, mechanism},
 };
@@ -36,6 +36,9 @@ const COMMANDS: &[&[u8]] = &[
     b"APOP", b"AUTH", b"CAPA", b"DELE", b"LANG", b"LAST", b"LIST", b"NOOP", b"PASS", b"QUIT", b"RETR", b"RSET",
     b"STAT", b"STLS", b"TOP", b"UIDL", b"USER", b"UTF8", b"XTND",
 ];
+
+/// Octets of the longest of them.
+const MAX_COMMAND: usize = 5;
 
 /// What a reply answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -111,6 +114,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::LETTERS.and(b"+-"), Octets::TEXT, Octets::TEXT, Octets::TEXT];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
@@ -305,6 +310,9 @@ fn probe_reply(bytes: &[u8], hinted: bool, snapped: bool) -> Probe {
 
 /// A client speaks: it gives a command that no other has, perhaps behind its name and password; or, where the port says so, any.
 fn probe_command(bytes: &[u8], hinted: bool, snapped: bool) -> Probe {
+    if line::has_longer_word(bytes, MAX_COMMAND) {
+        return Probe::No;
+    }
     let mut rest = bytes;
     let mut is_user_given = false;
     while let Some((line, len)) = line::first(rest) {

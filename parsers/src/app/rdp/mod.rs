@@ -19,7 +19,7 @@ mod tests;
 
 use weir_flow::app::Rdp;
 
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport, line};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport, line};
 use crate::Cursor;
 
 /// Octets in front of X.224: version, nothing, length.
@@ -78,6 +78,8 @@ impl super::Parser for Parser {
         max_inspected: 4 * MAX_MESSAGE as u32,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::of(&[3]), Octets::of(&[0]), Octets::of(&[0, 1])];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

@@ -45,7 +45,7 @@ use self::{
     report::{Kind, Reading, Sent},
     source::{Numbers, Phase, Source},
 };
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport};
 
 /// Datagrams without a source confirmed, after which the flow is given up.
 const MAX_DOUBTS: u8 = 6;
@@ -81,6 +81,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::from(0x80..=0xbf).and(&[0x10])];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

@@ -19,7 +19,7 @@ mod tests;
 
 use weir_flow::app::Rtsp;
 
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport, line};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport, line};
 
 /// Most octets of a head.
 const MAX_HEAD: usize = 8192;
@@ -81,6 +81,8 @@ impl super::Parser for Parser {
         max_open: 16,
     };
 
+    const BEGINS: &[Octets] = &[line::METHOD, line::METHOD.and(b" \r")];
+
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
         match shape(input.bytes, input.snapped) {
@@ -135,9 +137,11 @@ impl super::Parser for Parser {
 fn shape(bytes: &[u8], is_all: bool) -> Shape {
     let bytes = bytes.get(..MAX_SHAPE).unwrap_or(bytes);
     let may_be_response = bytes.iter().zip(VERSION).all(|(octet, wanted)| octet == wanted);
+    if !may_be_response && !line::may_begin_with_method(bytes, MAX_METHOD) {
+        return Shape::None;
+    }
     let line = match line::first(bytes) {
         Some((line, _)) => line,
-        None if !may_be_response && !line::may_begin_with_method(bytes, MAX_METHOD) => return Shape::None,
         // The first line of a request may be longer than what is looked at; its version is at the end.
         None if bytes.len() == MAX_SHAPE && has_scheme(bytes) => return Shape::Message,
         None => return if is_all || bytes.len() == MAX_SHAPE { Shape::None } else { Shape::More },

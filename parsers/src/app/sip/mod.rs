@@ -45,7 +45,7 @@ use self::{
     head::{Head, Methods, Shape, Start, first_value, has_tag, message_type, shape, uri, user},
     sdp::Body,
 };
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport, line};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport, line};
 
 /// Most octets of a head: what fits into a datagram is read whole.
 const MAX_HEAD: usize = 64 << 10;
@@ -97,6 +97,13 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 32,
     };
+
+    const BEGINS: &[Octets] = &[
+        Octets::from(b'!'..=b'~').and(b"\r\n\0"),
+        Octets::TEXT.and(b"\0"),
+        line::TARGET.and(b"\0"),
+        line::TARGET.and(b"\0"),
+    ];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

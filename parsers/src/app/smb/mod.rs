@@ -22,7 +22,7 @@ mod tests;
 use weir_flow::app::Smb;
 
 use self::message::{HEADER, Header};
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport};
 use crate::Cursor;
 
 /// Octets in front of a message: type and length.
@@ -88,6 +88,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::of(&[MESSAGE, SESSION_REQUEST])];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

@@ -42,7 +42,7 @@ use self::{
     syntax::{chunk, is_enhanced, is_unlike_text, path, reply_code, size, split_command},
 };
 use super::{
-    AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport,
+    AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport,
     line::{self, Stepped},
 };
 
@@ -82,7 +82,7 @@ enum Sending {
 
 /// What belongs to all of a connection, or is kept since the next message needs it again.
 #[derive(Debug, Default)]
-struct Kept {
+struct Lasting {
     /// What the names lie in.
     memory: Memory,
     // One octet more than the fields have room for tells them that they are cut.
@@ -92,7 +92,7 @@ struct Kept {
     structure: Structure,
 }
 
-impl Kept {
+impl Lasting {
     fn clear(&mut self) {
         self.helo.clear();
         self.server_name.clear();
@@ -109,12 +109,40 @@ impl Kept {
     }
 }
 
+/// Where that is: in memory of its own, which is not looked at after each line to see how much it has become.
+#[derive(Debug, Default)]
+struct Kept {
+    lasting: Option<Box<Lasting>>,
+    /// Bytes that it holds: far less than four gigabytes.
+    held: u32,
+    /// Whether it may have become more.
+    is_touched: bool,
+}
+
+impl Kept {
+    fn get(&self) -> Option<&Lasting> {
+        self.lasting.as_deref()
+    }
+
+    fn get_mut(&mut self) -> &mut Lasting {
+        self.is_touched = true;
+        self.lasting.get_or_insert_default()
+    }
+
+    fn measure(&mut self) {
+        if std::mem::take(&mut self.is_touched) {
+            let held = |kept: &Lasting| allocated(size_of::<Lasting>()) + kept.memory.held() + kept.structure.held();
+            self.held = self.get().map_or(0, |kept| held(kept) as u32);
+        }
+    }
+}
+
 /// State of one connection.
 #[derive(Debug, Default)]
 pub struct Parser {
     /// Octets of the chunk that are still to come.
     chunk: u64,
-    kept: Option<Box<Kept>>,
+    kept: Kept,
     /// The direction of commands, once known.
     client: Option<Direction>,
     /// Whether the rest of an overlong line is to be passed over, for each direction.
@@ -176,6 +204,9 @@ impl super::Parser for Parser {
         max_open: 2,
     };
 
+    const BEGINS: &[Octets] =
+        &[Octets::LETTERS.and_from(b'2'..=b'5').and(b"\r"), Octets::TEXT, Octets::TEXT, Octets::TEXT];
+
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
         // A command begins with a letter, a reply with a digit; a CR alone is an octet of neither.
@@ -191,6 +222,43 @@ impl super::Parser for Parser {
 
     #[inline(always)]
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Smtp>, scratch: &mut Scratch) -> Step {
+        let step = self.step(input, transactions, scratch);
+        self.kept.measure();
+        step
+    }
+
+    fn gap(&mut self, direction: Direction) -> AfterGap {
+        self.in_line[direction.index()] = false;
+        self.in_reply &= self.client == Some(direction);
+        if self.client.is_none_or(|client| client == direction) {
+            self.message_torn = true;
+            self.in_message_line = false;
+            let structure = &mut self.kept.get_mut().structure;
+            structure.carry.clear();
+            match self.sending {
+                Sending::Message => self.position.lose(structure),
+                Sending::Chunk { .. } => self.sending = Sending::TornChunk,
+                Sending::Commands | Sending::TornChunk => {}
+            }
+            self.no_data_asked = false;
+        }
+        AfterGap::Resume
+    }
+
+    fn clear(&mut self) {
+        let mut kept = std::mem::take(&mut self.kept);
+        kept.lasting.iter_mut().for_each(|kept| kept.clear());
+        *self = Self { kept, ..Self::default() };
+    }
+
+    fn held(&self) -> usize {
+        self.kept.held as usize
+    }
+}
+
+impl Parser {
+    #[inline(always)]
+    fn step(&mut self, input: Input<'_>, transactions: &mut Transactions<Smtp>, scratch: &mut Scratch) -> Step {
         if self.client == Some(input.direction) {
             match self.sending {
                 Sending::Message => return self.message(input.bytes, transactions, scratch),
@@ -222,37 +290,6 @@ impl super::Parser for Parser {
         self.command(line, len, transactions, scratch)
     }
 
-    fn gap(&mut self, direction: Direction) -> AfterGap {
-        self.in_line[direction.index()] = false;
-        self.in_reply &= self.client == Some(direction);
-        if self.client.is_none_or(|client| client == direction) {
-            self.message_torn = true;
-            self.in_message_line = false;
-            let structure = &mut self.kept.get_or_insert_default().structure;
-            structure.carry.clear();
-            match self.sending {
-                Sending::Message => self.position.lose(structure),
-                Sending::Chunk { .. } => self.sending = Sending::TornChunk,
-                Sending::Commands | Sending::TornChunk => {}
-            }
-            self.no_data_asked = false;
-        }
-        AfterGap::Resume
-    }
-
-    fn clear(&mut self) {
-        let mut kept = self.kept.take();
-        kept.iter_mut().for_each(|kept| kept.clear());
-        *self = Self { kept, ..Self::default() };
-    }
-
-    fn held(&self) -> usize {
-        let held = |kept: &Kept| allocated(size_of::<Kept>()) + kept.memory.held() + kept.structure.held();
-        self.kept.as_ref().map_or(0, |kept| held(kept))
-    }
-}
-
-impl Parser {
     /// Takes what a command says. What is no known command is passed over.
     fn command(
         &mut self,
@@ -278,12 +315,12 @@ impl Parser {
         smtp.command_flags = Some(smtp.command_flags.unwrap_or(0) | flag);
         match command {
             b"AUTH" => {
-                let kept = self.kept.get_or_insert_default();
+                let kept = self.kept.get_mut();
                 kept.auth_mechanism.set(mechanism(parameter, &mut [0; MAX_MECHANISM]), &mut kept.memory);
                 kept.tell(smtp);
             }
             b"EHLO" | b"HELO" | b"LHLO" => {
-                let kept = self.kept.get_or_insert_default();
+                let kept = self.kept.get_mut();
                 kept.helo.set(parameter, &mut kept.memory);
                 kept.tell(smtp);
             }
@@ -372,7 +409,7 @@ impl Parser {
     fn greeting(&mut self, text: &[u8], smtp: &mut Smtp) {
         smtp.greeting.set(text, &mut smtp.memory);
         let name = text.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-        let kept = self.kept.get_or_insert_default();
+        let kept = self.kept.get_mut();
         kept.server_name.set(name, &mut kept.memory);
         kept.tell(smtp);
     }
@@ -396,7 +433,7 @@ impl Parser {
     }
 
     fn tell(&self, smtp: &mut Smtp) {
-        self.kept.iter().for_each(|kept| kept.tell(smtp));
+        self.kept.get().iter().for_each(|kept| kept.tell(smtp));
     }
 
     fn next_mail(&mut self, transactions: &mut Transactions<Smtp>) {
@@ -409,11 +446,11 @@ impl Parser {
     }
 
     fn structure(&mut self) -> &mut Structure {
-        &mut self.kept.get_or_insert_default().structure
+        &mut self.kept.get_mut().structure
     }
 
     fn has_parts(&self) -> bool {
-        self.kept.as_ref().is_some_and(|kept| kept.structure.has_parts())
+        self.kept.get().is_some_and(|kept| kept.structure.has_parts())
     }
 
     fn begin_message(&mut self) {
@@ -454,7 +491,7 @@ impl Parser {
     fn end_message(&mut self, transactions: &mut Transactions<Smtp>, scratch: &mut Scratch) {
         self.message_ended = true;
         if let Some(smtp) = self.current(transactions) {
-            let structure = &mut self.kept.get_or_insert_default().structure;
+            let structure = &mut self.kept.get_mut().structure;
             self.position.end_field(structure, smtp, &mut scratch.text);
         }
     }
@@ -557,7 +594,7 @@ impl Parser {
 
     fn message_line(&mut self, line: &[u8], transactions: &mut Transactions<Smtp>, scratch: &mut Scratch) {
         if let Some(smtp) = self.current(transactions) {
-            let structure = &mut self.kept.get_or_insert_default().structure;
+            let structure = &mut self.kept.get_mut().structure;
             self.position.line(line, structure, smtp, &mut scratch.text);
         }
     }

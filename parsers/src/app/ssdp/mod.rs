@@ -17,7 +17,7 @@ mod tests;
 
 use weir_flow::app::Ssdp;
 
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport, line};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport, line};
 
 /// Most octets of a message that are looked at.
 const MAX_MESSAGE: usize = 2048;
@@ -43,6 +43,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::of(b"NMH"), Octets::of(b"O-T"), Octets::of(b"TS"), Octets::of(b"IEP")];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

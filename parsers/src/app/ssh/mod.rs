@@ -23,7 +23,7 @@ mod tests;
 use md5::{Digest, Md5};
 use weir_flow::{allocated, app::Ssh};
 
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport, line};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport, line};
 use crate::Cursor;
 
 /// Most octets of an identification string with its end (section 4.2).
@@ -96,6 +96,8 @@ impl super::Parser for Parser {
         max_inspected: 4 * MAX_PACKET as u32,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::TEXT, Octets::TEXT, Octets::TEXT, Octets::TEXT];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

@@ -22,7 +22,7 @@ mod tests;
 use weir_flow::app::Stun;
 
 use self::message::Message;
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport};
 
 /// Datagrams in a row that are nothing that belongs to STUN, after which the flow is given up.
 const MAX_STRAYS: u8 = 64;
@@ -57,6 +57,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::from(0..=0x3f)];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

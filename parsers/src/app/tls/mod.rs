@@ -40,7 +40,7 @@ use self::{
     fingerprint::Carrier,
     records::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, MAX_SPAN, Message, Record, assemble, record},
 };
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport};
 use crate::Cursor;
 
 /// Octets of a handshake message's header: type, length.
@@ -126,6 +126,8 @@ impl super::Parser for Parser {
         max_inspected: 2 * MAX_SPAN as u32,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::from(CHANGE_CIPHER_SPEC..=APPLICATION_DATA), Octets::of(&[3, 0xfe])];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {

@@ -20,7 +20,7 @@ mod tests;
 
 use weir_flow::app::Wireguard;
 
-use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport};
+use super::{AfterGap, Direction, Identity, Input, Octets, Probe, Step, Transactions, Transport};
 
 /// Datagrams after which nothing more is expected.
 const MAX_UNTOLD: u8 = 8;
@@ -65,6 +65,8 @@ impl super::Parser for Parser {
         max_inspected: u32::MAX,
         max_open: 1,
     };
+
+    const BEGINS: &[Octets] = &[Octets::from(1..=4), Octets::of(&[0]), Octets::of(&[0]), Octets::of(&[0])];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
