@@ -58,11 +58,12 @@ pub struct Noted {
 
 /// A recognised protocol: its state, and its transactions.
 #[derive(Debug)]
+#[repr(C)]
 struct Running<P: Parser> {
     parser: P,
-    transactions: Transactions<P::Fields>,
     /// Bytes with which it is in the budget, without the memory of the transactions' fields: far less than four gigabytes.
     charged: u32,
+    transactions: Transactions<P::Fields>,
 }
 
 impl<P: Parser> Default for Running<P> {
@@ -480,6 +481,7 @@ macro_rules! declare {
                 true
             }
 
+            #[inline(never)]
             fn run(
                 &mut self,
                 bytes: &[u8],

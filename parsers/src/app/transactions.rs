@@ -29,14 +29,15 @@ const MAX_KEPT: usize = 128;
 
 /// A transaction, or room for one.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Entry<F> {
-    fields: F,
-    started: Timestamp,
-    /// Bytes with which the memory of the fields is in the budget: far less than four gigabytes.
-    charged: u32,
+    phase: Phase,
     /// Completions before its own.
     rank: u32,
-    phase: Phase,
+    /// Bytes with which the memory of the fields is in the budget: far less than four gigabytes.
+    charged: u32,
+    started: Timestamp,
+    fields: F,
 }
 
 impl<F: Fields> Entry<F> {
@@ -106,11 +107,11 @@ pub struct Closed<'a, F> {
 /// A parser opens one when it sees it begin, and completes it when the answer is there. The metering process closes them:
 /// each becomes a record of its own, and the packets between one closing and the next are counted in that record.
 ///
-/// The oldest, which most flows have alone, is in one piece with the parser's state.
+/// The oldest, which most flows have alone, is in one piece with the parser's state. What each packet needs comes first: memory that
+/// is asked for arrives from its beginning.
 #[allow(clippy::vec_box, reason = "the boxes move to and from what is spare")]
+#[repr(C)]
 pub struct Transactions<F> {
-    oldest: Entry<F>,
-    others: Vec<Box<Entry<F>>>,
     loan: Option<Box<Loan<F>>>,
     /// In this flow; it may begin at zero again.
     opened: u32,
@@ -119,6 +120,8 @@ pub struct Transactions<F> {
     stirred: bool,
     /// Whether one was completed since the last settling.
     completed: bool,
+    others: Vec<Box<Entry<F>>>,
+    oldest: Entry<F>,
 }
 
 impl<F: Fields> Default for Transactions<F> {
@@ -310,11 +313,16 @@ impl<F: Fields> Transactions<F> {
         complete.max_by_key(|(_, e)| e.rank).map(|(index, _)| index)
     }
 
-    /// Memory of the oldest that is most likely needed next: its texts, once it is complete, or else the room for more.
+    /// Memory of the oldest that is most likely needed next: its texts, once it is complete, or else the room for more: as
+    /// much of it as one packet fills mostly.
     pub(super) fn memory(&self) -> Range<*const u8> {
+        const ROOM: usize = 128;
         let memory = self.oldest.fields.memory();
         match self.oldest.phase {
-            Phase::None | Phase::Open => memory.room(),
+            Phase::None | Phase::Open => {
+                let Range { start, end } = memory.room();
+                start..start.wrapping_add(ROOM.min(end.addr() - start.addr()))
+            }
             Phase::Complete | Phase::Current => memory.as_bytes().as_ptr_range(),
         }
     }

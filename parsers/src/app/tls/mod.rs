@@ -127,7 +127,7 @@ impl super::Parser for Parser {
         max_open: 1,
     };
 
-    const BEGINS: &[Octets] = &[Octets::from(CHANGE_CIPHER_SPEC..=APPLICATION_DATA), Octets::of(&[3, 0xfe])];
+    const BEGINS: &[Octets] = &[Octets::from(CHANGE_CIPHER_SPEC..=APPLICATION_DATA), Octets::of(&[1, 3, 0xfe])];
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
