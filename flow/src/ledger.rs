@@ -49,9 +49,13 @@ counters! {
         pub unsupported_link_type,
         #[doc = "not IP: ARP, LLDP, spanning tree, or another protocol above the link layer"]
         pub not_ip,
+        #[doc = "encrypted on the link layer: a protected frame of 802.11, or MACsec"]
+        pub encrypted,
+        #[doc = "a later part of a packet that the link layer divided (802.11, ARCNET)"]
+        pub link_fragment,
         #[doc = "the captured bytes end inside the headers before IP"]
         pub truncated_link_header,
-        #[doc = "the headers before IP contradict themselves"]
+        #[doc = "the headers before IP contradict themselves, or say that the frame is damaged"]
         pub malformed_link_header,
         #[doc = "more VLAN tags, MPLS labels or link headers than are followed"]
         pub too_many_link_headers,

@@ -9,8 +9,8 @@ use weir_parsers::packet::{Fragment, decode};
 
 use crate::{input::pieces, record::Checker};
 
-/// The link types that are decoded, and one that is not.
-pub(crate) const LINKS: [LinkType; 14] = [
+/// The link types that are decoded, and one that is not. Inputs say the place in this list: new ones go to the end.
+pub(crate) const LINKS: [LinkType; 42] = [
     LinkType::ETHERNET,
     LinkType::NULL,
     LinkType::PPP,
@@ -25,6 +25,34 @@ pub(crate) const LINKS: [LinkType; 14] = [
     LinkType::IPV6,
     LinkType::LINUX_SLL2,
     LinkType(147),
+    LinkType(127),
+    LinkType(129),
+    LinkType(105),
+    LinkType(258),
+    LinkType(10),
+    LinkType(239),
+    LinkType(6),
+    LinkType(7),
+    LinkType(8),
+    LinkType(100),
+    LinkType(104),
+    LinkType(106),
+    LinkType(107),
+    LinkType(109),
+    LinkType(117),
+    LinkType(119),
+    LinkType(122),
+    LinkType(123),
+    LinkType(138),
+    LinkType(149),
+    LinkType(163),
+    LinkType(166),
+    LinkType(192),
+    LinkType(204),
+    LinkType(205),
+    LinkType(206),
+    LinkType(226),
+    LinkType(242),
 ];
 
 fn link(octet: u8) -> LinkType {

@@ -24,6 +24,7 @@ const REMEDIES: &[(&str, &str)] = &[
     ("waiting_packets", "nothing, unless it stays high: then the worker does not keep up"),
     ("interruptions", "see what took the interface away; metering goes on when it is back"),
     ("unsupported_link_type", "capture an interface that has Ethernet, IP or another link type that is decoded"),
+    ("encrypted", "capture behind the access point or the encrypting device, where packets are in the clear"),
     ("truncated_link_header", "a larger --snaplen"),
     ("truncated_ip_header", "a larger --snaplen"),
     ("snapped_packets", "a larger --snaplen, if application fields are missed"),

@@ -13,8 +13,12 @@
 //! | BSD loopback, address family in either byte order | 0, 108 |
 //! | PPP (RFC 1661), bare or in HDLC-like framing (RFC 1662); Cisco HDLC | 9, 50, 104 |
 //! | PPPoE session (RFC 2516) | 51 |
-//! | FDDI | 10 |
-//! | Linux netfilter log | 239 |
+//! | IEEE 802.11, bare or behind radiotap, Prism, AVS ([`wlan`]) | 105, 119, 127, 163 |
+//! | FDDI, Token Ring | 10, 6 |
+//! | ARCNET, Frame Relay, ATM, IP over InfiniBand, Fibre Channel, IEEE 1394 ([`networks`]) | 7, 129, 107, 206, 100, 106, 123, 242, 122, 138 |
+//! | PPP with a direction; SLIP of BSD ([`captures`]) | 166, 204, 205, 8 |
+//! | Logs of packet filters: Linux netfilter, BSD; IPsec of OpenBSD | 239, 117, 109 |
+//! | PKTAP, PPI and IPNET, of which the first two say what they hold | 258, 149, 192, 226 |
 //!
 //! Behind them, in any order: VLAN tags (IEEE 802.1Q and 802.1ad, and the numbers used before it), provider backbone
 //! bridging (IEEE 802.1Q clause 25, "MAC-in-MAC"), VN-Tag, HSR, Cisco FabricPath, MACsec without encryption, MPLS label
@@ -23,7 +27,12 @@
 //! MPLS does not say what it carries. The first nibble behind the stack tells IPv4 from IPv6 from a pseudowire control
 //! word (RFC 4928); an Ethernet pseudowire is believed if an `EtherType` that is decoded stands where it should.
 //!
-//! Not followed: 802.11, ATM, Frame Relay, TRILL, NSH, encrypted MACsec, multilink or compressed PPP, Q-in-Q without tags.
+//! Not followed: TRILL, NSH, what is encrypted (MACsec, 802.11), multilink or compressed PPP, multilink Frame Relay, ATM cells,
+//! 802.15.4, Q-in-Q without tags.
+
+mod captures;
+mod networks;
+mod wlan;
 
 use weir_flow::{IpVersion, LinkType};
 
@@ -68,9 +77,14 @@ pub struct Network<'a> {
     pub label: Option<[u8; 3]>,
 }
 
+/// The header that comes next, and the octets from it on.
+type Behind<'a> = Result<(Next, &'a [u8]), Ignore>;
+
 /// The kind of the header that comes next.
 #[derive(Clone, Copy, Debug)]
 enum Next {
+    /// One that few captures have, read by this function.
+    By(for<'a> fn(&'a [u8]) -> Behind<'a>),
     /// Flags and service instance, then an Ethernet frame.
     Backbone,
     Ethernet,
@@ -119,6 +133,7 @@ impl<'a> Network<'a> {
                     behind_type::<4>(rest)?
                 }
                 Next::Tag => behind_type::<6>(rest)?,
+                Next::By(reader) => reader(rest)?,
                 Next::Backbone => behind_type::<18>(rest)?,
                 Next::FabricPath => behind_type::<16>(rest)?,
                 Next::Fddi => (Next::Llc, split::<13>(rest)?.1),
@@ -166,6 +181,30 @@ fn first(link: LinkType) -> Result<Next, Ignore> {
     const CISCO_HDLC: LinkType = LinkType(104);
     const NETFILTER_LOG: LinkType = LinkType(239);
     Ok(match link {
+        LinkType(6) => Next::By(networks::behind_token_ring),
+        LinkType(7) => Next::By(networks::behind_arcnet),
+        LinkType(8) => Next::By(captures::behind_slip),
+        LinkType(100) => Next::By(networks::behind_atm),
+        LinkType(105) => Next::By(wlan::behind_frame),
+        LinkType(106) => Next::By(networks::behind_classical_ip),
+        LinkType(107) => Next::By(networks::behind_frame_relay),
+        LinkType(109) => Next::By(captures::behind_enc),
+        LinkType(117) => Next::By(captures::behind_filter_log),
+        LinkType(119) => Next::By(wlan::behind_prism),
+        LinkType(122) => Next::By(networks::behind_fibre_channel),
+        LinkType(123) => Next::By(networks::behind_sun_atm),
+        LinkType(127) => Next::By(wlan::behind_radiotap),
+        LinkType(129) => Next::By(networks::behind_linux_arcnet),
+        LinkType(138) => Next::By(networks::behind_firewire),
+        LinkType(149) => Next::By(captures::behind_user_2),
+        LinkType(163) => Next::By(wlan::behind_avs),
+        LinkType(166) => Next::By(captures::behind_pppd),
+        LinkType(192) => Next::By(captures::behind_ppi),
+        LinkType(204 | 205) => Next::By(captures::behind_directed_ppp),
+        LinkType(206) => Next::By(captures::behind_directed_frame_relay),
+        LinkType(226) => Next::By(captures::behind_ipnet),
+        LinkType(242) => Next::By(networks::behind_infiniband),
+        LinkType(258) => Next::By(captures::behind_pktap),
         LinkType::ETHERNET => Next::Ethernet,
         LinkType::LINUX_SLL => Next::Sll,
         LinkType::LINUX_SLL2 => Next::Sll2,
@@ -187,7 +226,7 @@ fn split<const N: usize>(bytes: &[u8]) -> Result<(&[u8; N], &[u8]), Ignore> {
 }
 
 /// Behind a header of `N` octets whose last two are a type, or the length of an LLC frame.
-fn behind_type<const N: usize>(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
+fn behind_type<const N: usize>(bytes: &[u8]) -> Behind<'_> {
     let (header, behind) = split::<N>(bytes)?;
     let number = header.last_chunk().map_or(0, |octets| u16::from_be_bytes(*octets));
     Ok((if number <= ethertype::MAX_LENGTH { Next::Llc } else { behind_ethertype(number)? }, behind))
@@ -213,30 +252,33 @@ fn behind_ethertype(number: u16) -> Result<Next, Ignore> {
 }
 
 /// LLC (IEEE 802.2), and SNAP in it.
-fn behind_llc(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
+fn behind_llc(bytes: &[u8]) -> Behind<'_> {
     const IP: u8 = 0x06;
     const SNAP: u8 = 0xaa;
     /// Unnumbered information: the one control octet that a datagram has.
     const UI: u8 = 0x03;
     let ([destination, source, control], behind) = split(bytes)?;
     match (*destination, *source & 0xfe, *control) {
-        (SNAP, SNAP, UI) => {
-            let ([o0, o1, o2, high, low], behind) = split(behind)?;
-            match ([*o0, *o1, *o2], u16::from_be_bytes([*high, *low])) {
-                // RFC 1042, and the "bridge tunnel" form for the few protocols that must stay apart.
-                ([0, 0, 0] | [0, 0, 0xf8], number) => Ok((behind_ethertype(number)?, behind)),
-                // Bridged Ethernet, with and without its frame check sequence (RFC 2684).
-                ([0, 0x80, 0xc2], 1 | 7) => Ok((Next::Ethernet, behind)),
-                _ => Err(Ignore::NotIp),
-            }
-        }
+        (SNAP, SNAP, UI) => behind_snap(behind),
         (IP, IP, UI) => Ok((Next::Ipv4, behind)),
         _ => Err(Ignore::NotIp),
     }
 }
 
+/// SNAP (IEEE 802): whose numbers, then the number.
+fn behind_snap(bytes: &[u8]) -> Behind<'_> {
+    let ([o0, o1, o2, high, low], behind) = split(bytes)?;
+    match ([*o0, *o1, *o2], u16::from_be_bytes([*high, *low])) {
+        // RFC 1042, and the "bridge tunnel" form for the few protocols that must stay apart.
+        ([0, 0, 0] | [0, 0, 0xf8], number) => Ok((behind_ethertype(number)?, behind)),
+        // Bridged Ethernet, with and without its frame check sequence (RFC 2427 section 4.2).
+        ([0, 0x80, 0xc2], 1 | 7) => Ok((Next::Ethernet, behind)),
+        _ => Err(Ignore::NotIp),
+    }
+}
+
 /// Four octets of address family, in the byte order of whoever captured it.
-fn behind_loopback(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
+fn behind_loopback(bytes: &[u8]) -> Behind<'_> {
     let (octets, behind) = split::<4>(bytes)?;
     if let [0xff, 0x03, ..] = octets {
         // PPP interfaces of some BSDs.
@@ -257,7 +299,7 @@ fn behind_loopback(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
 }
 
 /// MACsec (IEEE 802.1AE clause 9.3). The integrity check value is left behind the packet, where IP's length ends.
-fn behind_macsec(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
+fn behind_macsec(bytes: &[u8]) -> Behind<'_> {
     const HAS_CHANNEL: u8 = 0x20;
     const ENCRYPTED_OR_CHANGED: u8 = 0x0c;
     let ([control, ..], mut behind) = split::<6>(bytes)?;
@@ -265,13 +307,13 @@ fn behind_macsec(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
         behind = split::<8>(behind)?.1;
     }
     if control & ENCRYPTED_OR_CHANGED != 0 {
-        return Err(Ignore::NotIp);
+        return Err(Ignore::Encrypted);
     }
     behind_type::<2>(behind)
 }
 
 /// What stands behind the bottom of a label stack.
-fn behind_labels(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
+fn behind_labels(bytes: &[u8]) -> Behind<'_> {
     let first = bytes.first().ok_or(Ignore::TruncatedLinkHeader)?;
     match first >> 4 {
         4 => Ok((Next::Ipv4, bytes)),
@@ -295,7 +337,7 @@ fn looks_like_ethernet(frame: &[u8]) -> bool {
 }
 
 /// The payload attribute of a netfilter log message; address family first. Lengths are in the byte order of the host.
-fn behind_netfilter_log(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
+fn behind_netfilter_log(bytes: &[u8]) -> Behind<'_> {
     const PAYLOAD: u16 = 9;
     const MAX_ATTRIBUTES: usize = 64;
     let ([family, version, _, _], mut rest) = split(bytes)?;
@@ -325,7 +367,7 @@ fn behind_netfilter_log(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
 }
 
 /// PPP as a whole link: bare, in HDLC-like framing, or Cisco HDLC in its place.
-fn behind_ppp_framing(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
+fn behind_ppp_framing(bytes: &[u8]) -> Behind<'_> {
     const CISCO_UNICAST: u8 = 0x0f;
     const CISCO_MULTICAST: u8 = 0x8f;
     match bytes {
@@ -340,7 +382,7 @@ fn behind_ppp_framing(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
 }
 
 /// The protocol field of PPP, one octet where it is compressed (RFC 1661 section 6.5).
-fn behind_ppp_address(bytes: &[u8]) -> Result<(Next, &[u8]), Ignore> {
+fn behind_ppp_address(bytes: &[u8]) -> Behind<'_> {
     match bytes {
         [number, behind @ ..] if number & 1 == 1 => Ok((behind_ppp_protocol(u16::from(*number))?, behind)),
         [high, low, behind @ ..] => Ok((behind_ppp_protocol(u16::from_be_bytes([*high, *low]))?, behind)),

@@ -86,6 +86,10 @@ pub enum Fragment {
 /// Why a packet is not metered: one variant for each counter of [`Ignored`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ignore {
+    /// Encrypted on the link layer.
+    Encrypted,
+    /// A later part of what the link layer divided.
+    LinkFragment,
     /// The headers before IP contradict themselves.
     MalformedLinkHeader,
     /// The IP header contradicts itself.
@@ -106,6 +110,8 @@ impl Ignore {
     /// Counts one packet in the ledger's counter of this reason.
     pub const fn count(self, ignored: &mut Ignored) {
         let counter = match self {
+            Self::Encrypted => &mut ignored.encrypted,
+            Self::LinkFragment => &mut ignored.link_fragment,
             Self::MalformedLinkHeader => &mut ignored.malformed_link_header,
             Self::MalformedIpHeader => &mut ignored.malformed_ip_header,
             Self::NotIp => &mut ignored.not_ip,

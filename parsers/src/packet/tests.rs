@@ -115,6 +115,138 @@ fn each_link_type_leads_to_ip() {
 }
 
 #[test]
+fn rarer_link_types_lead_to_ip() {
+    const SNAP: &[u8] = &[0xaa, 0xaa, 3, 0, 0, 0, 0x08, 0x00];
+    /// An aggregate of which the first frame is 8 + 32 octets.
+    const SUBFRAME: &[u8] = &[2, 2, 2, 2, 2, 2, 4, 4, 4, 4, 4, 4, 0, 40];
+    let ip = [&ipv4(32, 0, protocol::UDP)[..], &UDP].concat();
+    let wlan = |control: u8, flags: u8| [&[control, flags, 0, 0], &[2; 18][..], &[0x10, 0]].concat();
+    let (plain, quality) = (wlan(0x08, 0x01), wlan(0x88, 0x02));
+    let ordered = wlan(0x88, 0x82);
+    let four = wlan(0x88, 0x03);
+    let pktap = |link: u8| [&[108, 0, 0, 0, 1, 0, 0, 0, link, 0, 0, 0], &[0; 96][..]].concat();
+    let big_endian = [&[0, 0, 0, 108, 0, 0, 0, 1, 0, 0, 0, 12], &[0; 96][..]].concat();
+    let headers: [(u16, &[&[u8]]); 48] = [
+        (6, &[&[0, 0x40], &[2; 12], SNAP]),
+        (6, &[&[0, 0x40], &[2; 6], &[0x82], &[2; 5], &[4, 0x20, 0, 0x11], SNAP]), // with a route of four octets
+        (7, &[&[1, 2, 240]]),                                                     // RFC 1051
+        (7, &[&[1, 2, 212, 0, 0, 1]]),                                            // RFC 1201
+        (7, &[&[1, 2, 212, 0xff, 0xff, 0xff, 212, 0, 0, 1]]),                     // exception packet
+        (129, &[&[1, 2, 0, 0, 240]]),
+        (129, &[&[1, 2, 0, 0, 212, 1, 0, 1]]), // the first of two parts
+        (8, &[&[0, 0x45], &[0; 14]]),
+        (100, &[SNAP]),
+        (100, &[&[0xaa, 0xaa, 3, 0, 0x80, 0xc2, 0, 7, 0, 0], &[2; 12], &[0x08, 0x00]]), // bridged Ethernet
+        (105, &[&plain, SNAP]),
+        (105, &[&quality, &[0, 0], SNAP]),
+        (105, &[&ordered, &[0, 0], &[1, 2, 3, 4], SNAP]), // with HT control
+        (105, &[&four, &[4; 6], &[0, 0], SNAP]),          // four addresses
+        (105, &[&quality, &[0x80, 0], SUBFRAME, SNAP]),   // aggregate
+        (106, &[]),
+        (106, &[SNAP]),
+        (107, &[&[0x18, 0x41, 0x03, 0xcc]]),
+        (107, &[&[0x18, 0x40, 0x02, 0x01, 0x03, 0xcc]]), // an address of four octets
+        (107, &[&[0x18, 0x41, 0x03, 0x00, 0x80, 0, 0, 0, 0x08, 0x00]]), // SNAP
+        (107, &[&[0x18, 0x41, 0x03, 0xcf, 0, 0x21]]),    // PPP
+        (107, &[&[0x18, 0x41, 0x08, 0x00]]),             // Cisco
+        (109, &[&[0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0]]),
+        (117, &[&[61], &[2; 63]]), // filled up to 64
+        (119, &[&[0, 0, 0, 0x44], &[0; 140], &plain, SNAP]),
+        (119, &[&[0x80, 0x21, 0x10, 1, 0, 0, 0, 16], &[0; 8], &plain, SNAP]), // AVS
+        (122, &[&[2; 16], SNAP]),
+        (123, &[&[0x02, 0, 0, 100], SNAP]),
+        (123, &[&[0x81, 0, 0, 100, 0, 7], &[2; 12], &[0x08, 0x00]]), // LAN emulation
+        (127, &[&[0, 0, 8, 0, 0, 0, 0, 0], &plain, SNAP]),
+        // Time and flags, of which the highest bits of another kind of field make a second word; frame check sequence at the end.
+        (127, &[&[0, 0, 25, 0, 3, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0x10], &plain, SNAP]),
+        (127, &[&[0, 0, 9, 0, 2, 0, 0, 0, 0x20], &quality, &[0, 0], &[0, 0], SNAP]), // header filled up
+        (138, &[&[2; 16], &[0x08, 0x00]]),
+        (149, &[&pktap(12)]),
+        (163, &[&[0x80, 0x21, 0x10, 1, 0, 0, 0, 64], &[0; 56], &plain, SNAP]),
+        (166, &[&[1, 3, 0, 0x21]]),
+        (192, &[&[0, 0, 12, 0, 105, 0, 0, 0], &[0; 4], &plain, SNAP]),
+        (192, &[&[0, 0, 8, 0, 1, 0, 0, 0], &[2; 12], &[0x08, 0x00]]),
+        (204, &[&[0, 0xff, 3, 0, 0x21]]),
+        (205, &[&[0, 0x0f, 0, 0x08, 0x00]]),
+        (206, &[&[0, 0x18, 0x41, 0x03, 0xcc]]),
+        (226, &[&[1, 2], &[0; 22]]),
+        (242, &[&[2; 40], &[0x08, 0x00, 0, 0]]),
+        (258, &[&pktap(1), &[2; 12], &[0x08, 0x00]]),
+        (258, &[&pktap(12)]),
+        (258, &[&big_endian]),
+        (258, &[&[112], &pktap(12)[1..], &[0; 4]]), // a longer header
+        (258, &[&pktap(127), &[0, 0, 8, 0, 0, 0, 0, 0], &plain, SNAP]),
+    ];
+    for (link, header) in headers {
+        let header = header.concat();
+        let data = [&header[..], &ip].concat();
+        // Behind the packet: a frame check sequence, the rest of an aggregate.
+        let trailed = [&data[..], &[0x45; 30]].concat();
+        for data in [&data, &trailed] {
+            let decoded =
+                decode(&packet(LinkType(link), data)).unwrap_or_else(|why| panic!("{link} {header:x?}: {why:?}"));
+            assert_eq!((decoded.key.src_port, decoded.ip_octets, decoded.payload), (53, 32, &b"data"[..]), "{link}");
+        }
+        for len in 0..header.len() + 20 {
+            let why = ignored(LinkType(link), &data[..len]);
+            assert!(why.is_some(), "{link} {header:x?} cut at {len}");
+        }
+    }
+    for (link, header) in [(7, &[1, 2, 196, 0, 0, 1][..]), (107, &[0x18, 0x41, 3, 0x8e]), (226, &[1, 26])] {
+        let fill = if link == 226 { 22 } else { 0 };
+        let data = [header, &vec![0; fill], &ipv6(12, protocol::UDP), &UDP].concat();
+        assert_eq!(decode(&packet(LinkType(link), &data)).map(|decoded| decoded.key.src_port), Ok(53), "{link}");
+    }
+}
+
+#[test]
+fn an_aggregate_ends_the_packet_where_its_first_frame_ends() {
+    let wlan =
+        [&[0x88, 0x02, 0, 0], &[2; 18][..], &[0x10, 0, 0x80, 0], &[2; 12], &[0, 40, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0]]
+            .concat();
+    // A total length of zero: as long as the frame.
+    let data = [&wlan[..], &ipv4(0, 0, protocol::UDP), &UDP, &[7; 60]].concat();
+    let decoded = decode(&packet(LinkType(105), &data)).unwrap();
+    assert_eq!((decoded.ip_octets, decoded.payload), (32, &b"data"[..]));
+}
+
+#[test]
+fn what_rarer_links_do_not_carry_has_a_reason() {
+    let frame = |control: u8, flags: u8, sequence: u8| {
+        [&[control, flags, 0, 0], &[2; 18][..], &[sequence, 0], &[0; 40]].concat()
+    };
+    let pktap = [&[108, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], &[0; 120][..]].concat();
+    let cases: [(u16, &[u8], Ignore); 20] = [
+        (105, &frame(0x80, 0, 0), Ignore::NotIp),                 // beacon
+        (105, &[0xd4, 0, 0, 0, 2, 2, 2, 2, 2, 2], Ignore::NotIp), // acknowledgement
+        (105, &frame(0x48, 1, 0), Ignore::NotIp),                 // no data
+        (105, &frame(0x08, 0x41, 0), Ignore::Encrypted),
+        (105, &frame(0x08, 0x01, 1), Ignore::LinkFragment),
+        (105, &frame(0x09, 0x01, 0), Ignore::MalformedLinkHeader), // protocol version 1
+        (127, &[&[0, 0, 9, 0, 2, 0, 0, 0, 0x40], &frame(8, 1, 0)[..]].concat(), Ignore::MalformedLinkHeader), // bad check
+        (127, &[0, 0, 7, 0, 0, 0, 0, 0, 0], Ignore::MalformedLinkHeader),
+        (127, &[1, 0, 8, 0, 0, 0, 0, 0, 0], Ignore::MalformedLinkHeader),
+        (127, &[0, 0, 80, 0, 0, 0, 0, 0, 0], Ignore::TruncatedLinkHeader),
+        (129, &[1, 2, 0, 0, 213, 0, 0, 0], Ignore::NotIp), // ARP
+        (129, &[1, 2, 0, 0, 212, 2, 0, 0, 0x45], Ignore::LinkFragment),
+        (107, &[0x19, 0x41, 3, 0xcc], Ignore::MalformedLinkHeader), // an address of one octet
+        (107, &[0x18, 0x41, 3, 0x81], Ignore::NotIp),
+        (123, &[1, 0, 0, 1, 0xff, 0, 0], Ignore::NotIp), // control of LAN emulation
+        (258, &pktap, Ignore::NotIp),                    // no packet
+        (258, &[0; 108], Ignore::MalformedLinkHeader),
+        (149, &[0; 108], Ignore::UnsupportedLinkType),
+        (192, &[0, 0, 8, 0, 147, 0, 0, 0], Ignore::UnsupportedLinkType),
+        (226, &[0; 24], Ignore::MalformedLinkHeader),
+    ];
+    for (link, data, why) in cases {
+        assert_eq!(ignored(LinkType(link), data), Some(why), "{link} {data:x?}");
+    }
+    // Headers that say forever that another follows.
+    let nested = [0, 0, 8, 0, 192, 0, 0, 0].repeat(100);
+    assert_eq!(ignored(LinkType(192), &nested), Some(Ignore::TooManyLinkHeaders));
+}
+
+#[test]
 fn what_is_not_metered_has_a_reason() {
     let eth = LinkType::ETHERNET;
     assert_eq!(ignored(LinkType(147), &[0; 64]), Some(Ignore::UnsupportedLinkType));
@@ -135,6 +267,8 @@ fn what_is_not_metered_has_a_reason() {
 
     let mut counters = Ignored::default();
     for why in [
+        Ignore::Encrypted,
+        Ignore::LinkFragment,
         Ignore::MalformedLinkHeader,
         Ignore::MalformedIpHeader,
         Ignore::NotIp,
