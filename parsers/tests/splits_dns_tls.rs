@@ -9,11 +9,25 @@ type Part = (Direction, Vec<u8>);
 
 /// Transactions, and whether something of them was cut, in an order that does not depend on when they were closed.
 fn transactions(ports: [u16; 2], transport: Transport, parts: &[Part]) -> Vec<(AppFields, bool)> {
+    transactions_behind_a_gap(ports, transport, parts, &[])
+}
+
+/// The same, where octets of both directions are missing between the two.
+fn transactions_behind_a_gap(
+    ports: [u16; 2],
+    transport: Transport,
+    parts: &[Part],
+    behind: &[Part],
+) -> Vec<(AppFields, bool)> {
     let mut session = Session::default();
     let mut pools = Pools::default();
     session.begin(ports);
     let mut found = Vec::new();
-    for (direction, bytes) in parts {
+    for (index, (direction, bytes)) in parts.iter().chain(behind).enumerate() {
+        if index == parts.len() {
+            session.gap(Direction::Forward, 1, &mut pools);
+            session.gap(Direction::Reverse, 1, &mut pools);
+        }
         let input = Input { bytes, direction: *direction, transport, hinted: false, snapped: false };
         session.feed(input, Timestamp::ZERO, &mut pools);
         session.settle(&mut pools, &mut |app, _| found.push((app.to_owned(), app.is_cut())));
@@ -118,6 +132,20 @@ proptest! {
     fn dns_is_the_same_in_any_split(flow in dns_flow(), cuts in prop::collection::vec(any::<usize>(), 0..8)) {
         let whole = transactions([40_000, 53], Transport::Stream, &flow);
         prop_assert_eq!(transactions([40_000, 53], Transport::Stream, &split(&flow, &cuts)), whole);
+    }
+
+    #[test]
+    fn dns_is_the_same_in_any_split_behind_missing_octets(
+        before in dns_flow(),
+        mut behind in dns_flow(),
+        missing in prop::collection::vec(any::<prop::sample::Index>(), 2),
+        cuts in prop::collection::vec(any::<usize>(), 0..8),
+    ) {
+        for (part, missing) in behind.iter_mut().zip(missing) {
+            part.1.drain(..missing.index(part.1.len()));
+        }
+        let of = |behind: &[Part]| transactions_behind_a_gap([40_000, 53], Transport::Stream, &before, behind);
+        prop_assert_eq!(of(&split(&behind, &cuts)), of(&behind));
     }
 
     #[test]

@@ -298,6 +298,19 @@ pub(super) fn begins_stream(bytes: &[u8], most: usize) -> Probe {
     }
 }
 
+/// The same, for what is asked at every octet: mostly there is no message, which the count of questions tells at once.
+pub(super) fn begins_somewhere(bytes: &[u8], most: usize) -> Probe {
+    const AT: usize = 6;
+    const ONE: [u8; 2] = [0, 1];
+    let count = bytes.get(AT..).unwrap_or_default();
+    if count.iter().zip(ONE).all(|(octet, wanted)| *octet == wanted) { begins_stream(bytes, most) } else { Probe::No }
+}
+
+/// Whether what follows a length begins as messages mostly do.
+pub(super) fn has_ordinary_header(bytes: &[u8]) -> bool {
+    split_length(bytes).and_then(|(_, message)| Header::read(message)).is_some_and(Header::is_ordinary)
+}
+
 /// The length before a message over TCP, and what follows it.
 pub(super) fn split_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (len, rest) = bytes.split_first_chunk()?;

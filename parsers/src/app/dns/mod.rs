@@ -18,8 +18,8 @@
 //!   transaction. The first response ends the transaction; one that comes again with the same response code adds its
 //!   answers, unless another transaction began since: then it is one of its own. Of multicast DNS, a query with the identifier
 //!   zero, to which nobody promises a response, is complete at once, and every response after the first is one of its own.
-//! - **Missing octets** of a stream end its direction, since nothing marks the beginning of a message but the length of the one
-//!   before; the other direction goes on.
+//! - **Missing octets** of a stream: its direction goes on with the first message that is ordinary and good from its length to the
+//!   last octet, wherever it begins; 64 KiB are searched, and eight that only began like one.
 //! - **Bounds**: 32 questions, 16 KiB of a message (the rest is passed over), 64 compression pointers in a name, each of which
 //!   must point backwards; 32 open transactions.
 //! - **Updates** (RFC 2136) ask nothing: what the header and EDNS say, only.
@@ -56,6 +56,12 @@ const MAX_FIRST: usize = 510;
 /// Bad messages in a row after which the flow is given up.
 const MAX_BAD: u8 = 8;
 
+/// Octets of a stream that are searched for a message after some are missing, before the direction is given up.
+const MAX_SEARCHED: u16 = u16::MAX;
+
+/// The same of places where an ordinary header stands, but no message that is good to the end: each costs a walk.
+const MAX_MISTAKEN: u8 = 8;
+
 const CLASS_IN: u16 = 1;
 
 /// The bit of a class that multicast DNS uses for itself (RFC 6762 sections 5.4 and 10.2).
@@ -73,8 +79,18 @@ pub struct Parser {
     variant: Variant,
     /// Bad messages in a row.
     bad: u8,
-    /// Directions of which octets are missing.
-    lost: [bool; 2],
+    searches: [Search; 2],
+}
+
+/// The search of one direction for the next message, after octets that are missing. What it finds does not depend on how the
+/// octets are divided.
+#[derive(Clone, Copy, Debug, Default)]
+struct Search {
+    is_on: bool,
+    /// Places that may look like the beginning of a message yet, and are not.
+    mistakes: u8,
+    /// Octets that may be searched yet; none once it was given up.
+    octets: u16,
 }
 
 /// What is needed while a message is read.
@@ -142,8 +158,10 @@ impl super::Parser for Parser {
             let read = self.message(input.bytes, input.bytes.len(), direction, transactions, scratch);
             return self.judge(read, Step::Consumed(input.bytes.len()));
         }
-        if self.lost[direction.index()] {
-            return Step::Skip(u64::MAX);
+        if self.searches[direction.index()].is_on
+            && let Some(step) = self.find_message(input.bytes, direction, input.snapped)
+        {
+            return step;
         }
         let Some((len, rest)) = message::split_length(input.bytes) else { return Step::More };
         let wanted = len.min(MAX_MESSAGE);
@@ -165,8 +183,8 @@ impl super::Parser for Parser {
     }
 
     fn gap(&mut self, direction: Direction) -> AfterGap {
-        self.lost[direction.index()] = true;
-        if self.lost == [true; 2] { AfterGap::Done } else { AfterGap::Resume }
+        self.searches[direction.index()] = Search { is_on: true, mistakes: MAX_MISTAKEN, octets: MAX_SEARCHED };
+        AfterGap::Resume
     }
 }
 
@@ -179,7 +197,47 @@ fn odd_but_whole(bytes: &[u8]) -> bool {
     Header::read(bytes).is_some_and(|h| h.is_plausible() && h.questions > 0) && message::fits(bytes)
 }
 
+impl Search {
+    /// The step that brings the next message to the front of what is read; `None` if it is there, or the search is given up.
+    fn step(&mut self, bytes: &[u8], snapped: bool) -> Option<Step> {
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            match message::begins_somewhere(rest, MAX_MESSAGE) {
+                Probe::Yes if at == 0 => return None,
+                Probe::More if at == 0 && !snapped => return Some(Step::More),
+                Probe::Yes => break,
+                Probe::More if !snapped => break,
+                Probe::More | Probe::No => {}
+            }
+            if message::has_ordinary_header(rest) {
+                self.mistakes = self.mistakes.saturating_sub(1);
+            }
+            self.octets = if self.mistakes > 0 { self.octets.saturating_sub(1) } else { 0 };
+            if self.octets == 0 {
+                return None;
+            }
+            at += 1;
+        }
+        Some(Step::Consumed(at))
+    }
+}
+
 impl Parser {
+    /// What to do instead of reading a message, while the next one is searched.
+    #[cold]
+    fn find_message(&mut self, bytes: &[u8], direction: Direction, snapped: bool) -> Option<Step> {
+        let search = self.searches.get_mut(direction.index())?;
+        if let Some(step) = search.step(bytes, snapped) {
+            return Some(step);
+        }
+        if search.octets > 0 {
+            search.is_on = false;
+            return None;
+        }
+        let given_up = self.searches.iter().all(|search| search.is_on && search.octets == 0);
+        Some(if given_up { Step::Done } else { Step::Skip(u64::MAX) })
+    }
+
     fn judge(&mut self, read: bool, step: Step) -> Step {
         self.bad = if read { 0 } else { self.bad + 1 };
         if self.bad < MAX_BAD { step } else { Step::Reject }

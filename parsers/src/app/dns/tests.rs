@@ -552,20 +552,90 @@ fn an_announcement_is_no_answer_to_ones_own_question() {
     assert_eq!(found[3].query_type, None);
 }
 
+/// A query and its answer, of this identifier.
+fn exchange(id: u8) -> [Vec<u8>; 2] {
+    let mut messages = [QUERY.to_vec(), response(1)];
+    messages[1].extend(record(1, &[192, 0, 2, id]));
+    messages.map(|mut message| {
+        message[1] = id;
+        framed(&message)
+    })
+}
+
 #[test]
-fn missing_octets_end_their_direction_and_the_other_goes_on() {
-    let mut second = QUERY.to_vec();
-    second[1] = 0x35;
-    let mut flow = Flow::new(53, Transport::Stream);
-    flow.feed(Direction::Forward, &framed(QUERY));
-    flow.session.gap(Direction::Reverse, 17, &mut flow.pools);
-    flow.feed(Direction::Reverse, &framed(&response(0)));
-    assert!(flow.session.skips(Direction::Reverse, u32::MAX));
-    assert_eq!(flow.feed(Direction::Forward, &framed(&second)), Feed::More);
-    flow.session.gap(Direction::Forward, 1, &mut flow.pools);
-    assert!(flow.session.is_done());
-    let found: Vec<_> = flow.finish().iter().map(|d| (d.transaction_id, d.response_code)).collect();
-    assert_eq!(found, [(Some(0x1234), None), (Some(0x1235), None)]);
+fn a_stream_goes_on_with_the_next_message_behind_missing_octets() {
+    let mut after = exchange(1)[1][20..].to_vec(); // the rest of an answer
+    after.extend(exchange(2)[1].iter().chain(&exchange(3)[1]));
+    for cut in 0..=after.len() {
+        let mut flow = Flow::new(53, Transport::Stream);
+        for id in 1..=3 {
+            flow.feed(Direction::Forward, &exchange(id)[0]);
+        }
+        flow.feed(Direction::Reverse, &exchange(1)[1][..9]);
+        flow.session.gap(Direction::Reverse, 11, &mut flow.pools);
+        for piece in [&after[..cut], &after[cut..]] {
+            if !piece.is_empty() {
+                flow.feed(Direction::Reverse, piece);
+            }
+        }
+        let mut found: Vec<_> = flow.finish().iter().map(|d| (d.transaction_id, d.response_code)).collect();
+        found.sort();
+        assert_eq!(found, [(Some(0x1201), None), (Some(0x1202), Some(0)), (Some(0x1203), Some(0))], "cut at {cut}");
+    }
+}
+
+#[test]
+fn what_is_no_whole_message_is_not_found_behind_missing_octets() {
+    let whole = exchange(2)[1].clone();
+    let end = whole.len() - 1;
+    let damaged = |at: usize, value: u8| {
+        let mut octets = whole.clone();
+        octets[at] = value;
+        octets
+    };
+    for octets in [
+        damaged(1, whole[1] - 1), // shorter by one
+        damaged(1, whole[1] + 1), // longer by one, and what follows does not fit
+        damaged(4, 0xc8),         // an operation that does not exist
+        damaged(5, 0x40),         // a reserved bit
+        damaged(7, 2),            // two questions
+        damaged(9, 2),            // two answers
+        damaged(14, 9),           // a label that is longer
+        damaged(15, 7),           // a name with an octet that cannot be seen
+        damaged(end - 4, 3),      // data of three octets
+    ] {
+        let mut flow = Flow::new(53, Transport::Stream);
+        flow.feed(Direction::Forward, &exchange(1)[0]);
+        flow.session.gap(Direction::Reverse, 1, &mut flow.pools);
+        flow.feed(Direction::Reverse, &octets);
+        flow.feed(Direction::Reverse, &[0xff; 60]);
+        let found: Vec<_> = flow.finish().iter().map(|d| (d.transaction_id, d.response_code)).collect();
+        assert_eq!(found, [(Some(0x1201), None)], "{octets:x?}");
+    }
+}
+
+#[test]
+fn a_direction_without_another_message_is_given_up_and_the_other_goes_on() {
+    // By octets, and by what begins like a message.
+    let mistake = [&[0, 40][..], &QUERY[..12], &[0; 28]].concat();
+    for (octets, times) in [(vec![0xff; 0x8000], 2), (mistake, 8)] {
+        let mut flow = Flow::new(53, Transport::Stream);
+        flow.feed(Direction::Forward, &framed(QUERY));
+        flow.session.gap(Direction::Reverse, 1, &mut flow.pools);
+        for _ in 0..times {
+            assert!(!flow.session.skips(Direction::Reverse, u32::MAX));
+            assert_eq!(flow.feed(Direction::Reverse, &octets), Feed::More);
+        }
+        assert!(flow.session.skips(Direction::Reverse, u32::MAX));
+        flow.feed(Direction::Forward, &exchange(9)[0]);
+        flow.session.gap(Direction::Forward, 1, &mut flow.pools);
+        for _ in 0..times {
+            flow.feed(Direction::Forward, &octets);
+        }
+        assert!(flow.session.is_done());
+        let found: Vec<_> = flow.finish().iter().map(|d| (d.transaction_id, d.response_code)).collect();
+        assert_eq!(found, [(Some(0x1234), None), (Some(0x1209), None)]);
+    }
 }
 
 #[test]
