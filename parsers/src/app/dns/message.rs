@@ -225,6 +225,32 @@ pub(super) fn write_name(message: &[u8], at: usize, out: &mut Vec<u8>) -> bool {
     read.is_some()
 }
 
+/// The same where a space ends the name, as in a record: one within is escaped.
+pub(super) fn write_name_in_record(message: &[u8], at: usize, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    let read = write_name(message, at, out);
+    escape_spaces(start, out);
+    read
+}
+
+/// Escapes the spaces in what was appended from `start` on.
+#[inline]
+pub(super) fn escape_spaces(start: usize, out: &mut Vec<u8>) {
+    if out.get(start..).is_some_and(|name| name.contains(&b' ')) {
+        escape_those_there_are(start, out);
+    }
+}
+
+#[cold]
+fn escape_those_there_are(start: usize, out: &mut Vec<u8>) {
+    for octet in out.split_off(start) {
+        match octet {
+            b' ' => out.extend_from_slice(b"\\032"),
+            octet => out.push(octet),
+        }
+    }
+}
+
 /// Appends an octet, or its three decimal digits after a backslash if it is not printable.
 pub(super) fn write_octet(octet: u8, out: &mut Vec<u8>) {
     if matches!(octet, b' '..=b'~') {

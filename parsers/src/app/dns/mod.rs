@@ -13,7 +13,8 @@
 //! - **Multicast DNS and LLMNR** look the same, but for details. On port 5353 a message that does not ask for recursion is
 //!   multicast DNS, and on port 5355 any is LLMNR, unless the other port is 53.
 //! - **Names** are in presentation form without the final dot; a dot or backslash within a label is escaped by a
-//!   backslash, an octet that is not printable by its three decimal digits (RFC 4343 section 2.1).
+//!   backslash, an octet that is not printable by its three decimal digits (RFC 4343 section 2.1). In a record, where a space ends a
+//!   name, so is a space.
 //! - **Repetitions**: a query that comes again while its first is open belongs to it, and is counted; after the response it is a new
 //!   transaction. The first response ends the transaction; one that comes again with the same response code adds its
 //!   answers, unless another transaction began since: then it is one of its own. Of multicast DNS, a query with the identifier

@@ -3,7 +3,7 @@
 
 use weir_flow::app::dns::MAX_ANSWER;
 
-use super::message::{HEADER, Record, end_of_name, write_name, write_octet};
+use super::message::{HEADER, Record, end_of_name, escape_spaces, write_name_in_record, write_octet};
 use crate::{Cursor, app::line};
 
 /// Type of an IPv4 address record.
@@ -98,10 +98,12 @@ fn form(kind: u16) -> Option<(&'static str, &'static [Part])> {
 pub(super) fn write_record(message: &[u8], record: &Record<'_>, asked: &[u8], out: &mut Vec<u8>) -> usize {
     let points_to_question = message.get(record.owner_at..record.owner_at + 2) == Some(&[0xc0, HEADER as u8]);
     if points_to_question && !asked.is_empty() {
+        let start = out.len();
         out.extend_from_slice(asked);
+        escape_spaces(start, out);
     } else {
         let start = out.len();
-        if !write_name(message, record.owner_at, out) {
+        if !write_name_in_record(message, record.owner_at, out) {
             out.truncate(start);
             out.push(b'?');
         }
@@ -164,7 +166,7 @@ fn write_part(part: Part, message: &[u8], record: &Record<'_>, c: &mut Cursor<'_
             let at = record.data_at + c.offset();
             let end = end_of_name(message, at)?;
             c.take(end - at)?;
-            return write_name(message, at, out).then_some(());
+            return write_name_in_record(message, at, out).then_some(());
         }
         Part::U8 => line::decimal(c.u8()?.into(), out),
         Part::U16 => line::decimal(c.u16()?.into(), out),

@@ -639,6 +639,20 @@ fn a_direction_without_another_message_is_given_up_and_the_other_goes_on() {
 }
 
 #[test]
+fn a_space_does_not_end_a_name_in_a_record() {
+    let mut query = QUERY.to_vec();
+    query.splice(12..18, *b"\x02a \0"); // the label "a "
+    let mut response = query.clone();
+    response[2..4].copy_from_slice(&[0x81, 0x80]);
+    response[7] = 2;
+    response.extend(record(5, &[3, b' ', b'6', b'0', 0xc0, 12])); // to " 60.a "
+    response.extend([1, b' ', 0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 192, 0, 2, 1]); // " " is 192.0.2.1
+    let found = datagrams(53, &[&query, &response]);
+    assert_eq!(found[0].query_name.as_bytes(&found[0].memory), b"a ");
+    assert_eq!(texts(&found[0]), ["a\\032 3600 CNAME \\03260.a\\032", "\\032 1 A 192.0.2.1"]);
+}
+
+#[test]
 fn several_messages_in_one_segment() {
     let mut second = QUERY.to_vec();
     second[1] = 0x35;
