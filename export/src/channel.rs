@@ -97,6 +97,8 @@ pub enum Load {
     Ipfix(usize),
     /// JSON.
     Lines,
+    /// JSON, of passive DNS.
+    PassiveDns,
 }
 
 impl Load {
@@ -104,7 +106,7 @@ impl Load {
     fn empty(self) -> Message {
         match self {
             Self::Ipfix(max_message) => Message::Ipfix { buffer: Buffer::new(max_message), templates: 0 },
-            Self::Lines => Message::Lines { text: Vec::with_capacity(MAX_LINES), records: 0 },
+            Self::Lines | Self::PassiveDns => Message::Lines { text: Vec::with_capacity(MAX_LINES), records: 0 },
         }
     }
 
@@ -112,7 +114,7 @@ impl Load {
     pub const fn memory(self) -> usize {
         match self {
             Self::Ipfix(max_message) => Buffer::memory(max_message),
-            Self::Lines => MAX_LINES,
+            Self::Lines | Self::PassiveDns => MAX_LINES,
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum Format {
     Ipfix,
     /// One JSON object a line.
     Json,
+    /// Answers of DNS, added up, one JSON object a line (draft-dulaunoy-dnsop-passive-dns-cof).
+    PassiveDns,
 }
 
 /// How octets get to a destination.
@@ -50,7 +52,9 @@ impl Destination {
 #[non_exhaustive]
 pub enum DestinationError {
     /// No scheme, or one that does not exist.
-    #[error("'{0}': expected udp://HOST[:PORT], tcp://HOST[:PORT], file:PATH, json:PATH or json:-")]
+    #[error(
+        "'{0}': expected udp://HOST[:PORT], tcp://HOST[:PORT], file:PATH, json:PATH, json:-, passive-dns:PATH or passive-dns:-"
+    )]
     Scheme(String),
     /// A scheme without its host, port or path.
     #[error("'{0}': {1}")]
@@ -69,8 +73,11 @@ impl FromStr for Destination {
                 Err(what) => incomplete(what),
             };
         }
-        if let Some(rest) = text.strip_prefix("json:tcp://").or_else(|| text.strip_prefix("tcp://")) {
-            let format = if text.starts_with("json:") { Format::Json } else { Format::Ipfix };
+        let streams =
+            [("tcp://", Format::Ipfix), ("json:tcp://", Format::Json), ("passive-dns:tcp://", Format::PassiveDns)];
+        if let Some((rest, format)) =
+            streams.into_iter().find_map(|(scheme, format)| Some((text.strip_prefix(scheme)?, format)))
+        {
             return match authority(rest) {
                 Ok(address) => Ok(Self { format, transport: Transport::Tcp(address) }),
                 Err(what) => incomplete(what),
@@ -79,6 +86,7 @@ impl FromStr for Destination {
         let (format, rest) = match text.split_once(':') {
             Some(("file", rest)) => (Format::Ipfix, rest),
             Some(("json", rest)) => (Format::Json, rest),
+            Some(("passive-dns", rest)) => (Format::PassiveDns, rest),
             _ => return Err(DestinationError::Scheme(text.to_owned())),
         };
         if rest.is_empty() {
@@ -109,12 +117,16 @@ fn authority(text: &str) -> Result<String, &'static str> {
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let json = matches!(self.format, Format::Json);
+        let (scheme, file) = match self.format {
+            Format::Ipfix => ("", "file:"),
+            Format::Json => ("json:", "json:"),
+            Format::PassiveDns => ("passive-dns:", "passive-dns:"),
+        };
         match &self.transport {
             Transport::Udp(address) => write!(f, "udp://{address}"),
-            Transport::Tcp(address) => write!(f, "{}tcp://{address}", if json { "json:" } else { "" }),
-            Transport::File(path) => write!(f, "{}:{}", if json { "json" } else { "file" }, path.display()),
-            Transport::Stdout => write!(f, "{}:-", if json { "json" } else { "file" }),
+            Transport::Tcp(address) => write!(f, "{scheme}tcp://{address}"),
+            Transport::File(path) => write!(f, "{file}{}", path.display()),
+            Transport::Stdout => write!(f, "{file}-"),
         }
     }
 }
@@ -134,6 +146,10 @@ mod tests {
             ("json:-", "json:-"),
             ("json:tcp://log:5170", "json:tcp://log:5170"),
             ("file:a:b.ipfix", "file:a:b.ipfix"),
+            ("file:-", "file:-"),
+            ("passive-dns:-", "passive-dns:-"),
+            ("passive-dns:names.jsonl", "passive-dns:names.jsonl"),
+            ("passive-dns:tcp://[::1]:5170", "passive-dns:tcp://[::1]:5170"),
         ] {
             assert_eq!(text.parse::<Destination>().unwrap().to_string(), shown);
         }
@@ -141,7 +157,18 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "udp:station", "udp://", "tcp://:4739", "udp://a:b", "udp://a/b", "file:", "ftp://a", "json"] {
+        for text in [
+            "",
+            "udp:station",
+            "udp://",
+            "tcp://:4739",
+            "udp://a:b",
+            "udp://a/b",
+            "file:",
+            "ftp://a",
+            "json",
+            "passive-dns:",
+        ] {
             assert!(text.parse::<Destination>().is_err(), "{text}");
         }
     }

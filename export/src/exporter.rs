@@ -16,6 +16,7 @@ use weir_ipfix::{
 use crate::{
     channel::{Channel, LINES, Load},
     destination::{Destination, Format, Transport},
+    passive_dns::PassiveDns,
     queue::WhenFull,
     sender::{SendCounters, Sender},
     sink::{ExportSink, SinkCounters},
@@ -71,12 +72,15 @@ impl ExporterConfig {
             let load = self.load(destination);
             Channel::memory(load, self.messages(load), workers)
         };
-        self.destinations.iter().map(of).sum::<usize>() + workers * RecordEncoder::MEMORY + Templates::MEMORY
+        let is_passive = self.destinations.iter().any(|destination| destination.format == Format::PassiveDns);
+        let of_worker = RecordEncoder::MEMORY + if is_passive { PassiveDns::MEMORY } else { 0 };
+        self.destinations.iter().map(of).sum::<usize>() + workers * of_worker + Templates::MEMORY
     }
 
     fn load(&self, destination: &Destination) -> Load {
         match (destination.format, &destination.transport) {
             (Format::Json, _) => Load::Lines,
+            (Format::PassiveDns, _) => Load::PassiveDns,
             (Format::Ipfix, Transport::Udp(_)) => Load::Ipfix(self.max_datagram),
             (Format::Ipfix, _) => Load::Ipfix(STREAM_MESSAGE),
         }
@@ -116,6 +120,7 @@ pub struct DestinationReport {
 #[derive(Debug)]
 pub struct Exporter {
     templates: Arc<Templates>,
+    domain: u32,
     when_full: WhenFull,
     running: Vec<Running>,
     /// Destinations that new sinks do not have any more.
@@ -214,6 +219,7 @@ impl Exporter {
         let senders = config.destinations.iter().map(open).collect::<Result<_, _>>()?;
         let exporter = Self {
             templates,
+            domain: config.domain,
             when_full: config.when_full,
             running: Vec::new(),
             retired: Vec::new(),
@@ -225,7 +231,8 @@ impl Exporter {
     /// A sink for one worker.
     #[must_use]
     pub fn sink(&self) -> ExportSink {
-        ExportSink::new(self.templates.clone(), self.running.iter().map(|r| &r.channel), self.when_full)
+        let channels = self.running.iter().map(|r| &r.channel);
+        ExportSink::new(self.templates.clone(), self.domain, channels, self.when_full)
     }
 
     /// What was done for each destination so far, and whether it has ended early.

@@ -19,6 +19,7 @@
 mod channel;
 mod destination;
 mod exporter;
+mod passive_dns;
 mod queue;
 mod sender;
 mod sink;

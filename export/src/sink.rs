@@ -12,6 +12,7 @@ use weir_ipfix::{
 
 use crate::{
     channel::{Channel, LINES, Load, MAX_LINES, Message},
+    passive_dns::PassiveDns,
     queue::WhenFull,
 };
 
@@ -20,7 +21,7 @@ weir_flow::counters! {
     pub struct SinkCounters {
         #[doc = "records taken from the worker"]
         pub records,
-        #[doc = "records put into the messages of a destination; with n destinations, up to n times as many"]
+        #[doc = "records and lines of passive DNS put into the messages of a destination; with n destinations, up to n times as many"]
         pub records_queued,
         #[doc = "records not put into a queue because it was full or its destination had failed, for each destination"]
         pub records_dropped_queue,
@@ -28,6 +29,10 @@ weir_flow::counters! {
         pub records_without_fields,
         #[doc = "records that fit into no message even so, and were dropped"]
         pub records_dropped_size,
+        #[doc = "answer records of DNS that are in lines of passive DNS, or will be: the counts of all lines together"]
+        pub passive_dns_answers,
+        #[doc = "answer records that passive DNS left out, since more of them were in a response, or longer, than is kept"]
+        pub passive_dns_left_out,
     }
 }
 
@@ -63,35 +68,29 @@ pub struct ExportSink {
     common: Common,
     streams: Vec<Stream>,
     lines: Option<Lines>,
+    passive_dns: Option<Box<(PassiveDns, Lines)>>,
 }
 
 impl ExportSink {
     /// A sink for these channels.
     pub(crate) fn new<'a>(
         templates: Arc<Templates>,
+        domain: u32,
         channels: impl Iterator<Item = &'a Arc<Channel>>,
         when_full: WhenFull,
     ) -> Self {
-        let (mut streams, mut lines) = (Vec::new(), None::<Lines>);
+        let (mut streams, mut lines, mut answers) = (Vec::new(), None::<Lines>, None::<Lines>);
         for channel in channels.cloned() {
-            match (channel.load, &mut lines) {
-                (Load::Ipfix(max_message), _) => {
-                    streams.push(Stream { writer: SetWriter::new(max_message), channel });
-                }
-                (Load::Lines, Some(lines)) => lines.others.push(channel),
-                (Load::Lines, lines) => {
-                    *lines = Some(Lines {
-                        text: Vec::with_capacity(MAX_LINES),
-                        records: 0,
-                        first: channel,
-                        others: Vec::new(),
-                    });
-                }
+            match channel.load {
+                Load::Ipfix(max_message) => streams.push(Stream { writer: SetWriter::new(max_message), channel }),
+                Load::Lines => Lines::add(&mut lines, channel),
+                Load::PassiveDns => Lines::add(&mut answers, channel),
             }
         }
         let encoder = RecordEncoder::new(templates.clone());
         let common = Common { encoder, templates, when_full, counters: SinkCounters::default() };
-        Self { common, streams, lines }
+        let passive_dns = answers.map(|lines| Box::new((PassiveDns::new(domain), lines)));
+        Self { common, streams, lines, passive_dns }
     }
 
     /// Hands over what is not full yet.
@@ -100,6 +99,13 @@ impl ExportSink {
             stream.hand_over(&mut self.common);
         }
         if let Some(lines) = &mut self.lines {
+            lines.hand_over(&mut self.common);
+        }
+        if let Some((answers, lines)) = self.passive_dns.as_deref_mut() {
+            // Of live capture, a full queue is waited for only at its end.
+            if answers.is_due() || self.common.when_full == WhenFull::Wait {
+                write_answers(answers, lines, &mut self.common);
+            }
             lines.hand_over(&mut self.common);
         }
     }
@@ -118,6 +124,9 @@ impl ExportSink {
     /// Hands over the rest and gives the counters.
     #[must_use]
     pub fn finish(mut self) -> SinkCounters {
+        if let Some((answers, lines)) = self.passive_dns.as_deref_mut() {
+            write_answers(answers, lines, &mut self.common);
+        }
         self.flush();
         self.common.counters
     }
@@ -125,7 +134,7 @@ impl ExportSink {
 
 impl RecordSink for ExportSink {
     fn record(&mut self, record: &FlowRecord<'_>) {
-        let Self { common, streams, lines } = self;
+        let Self { common, streams, lines, passive_dns } = self;
         common.counters.records += 1;
         for stream in streams {
             if let Err(octets) = common.encoder.append(record, &mut stream.writer) {
@@ -133,13 +142,18 @@ impl RecordSink for ExportSink {
             }
         }
         if let Some(lines) = lines {
-            json::write_line(record, &mut lines.text);
-            lines.records += 1;
-            if lines.text.len() >= LINES {
-                lines.hand_over(common);
-            }
+            lines.write(common, |text| json::write_line(record, text));
+        }
+        if let Some((answers, lines)) = passive_dns.as_deref_mut() {
+            let noted = answers.note(record, |answers| write_answers(answers, lines, common));
+            common.counters.passive_dns_answers += noted.answers;
+            common.counters.passive_dns_left_out += noted.left_out;
         }
     }
+}
+
+fn write_answers(answers: &mut PassiveDns, lines: &mut Lines, common: &mut Common) {
+    answers.write(|line| lines.write(common, line));
 }
 
 impl Stream {
@@ -175,6 +189,26 @@ impl Stream {
 }
 
 impl Lines {
+    /// Lines of a kind go to this channel as well.
+    fn add(lines: &mut Option<Self>, channel: Arc<Channel>) {
+        match lines {
+            Some(lines) => lines.others.push(channel),
+            None => {
+                let text = Vec::with_capacity(MAX_LINES);
+                *lines = Some(Self { text, records: 0, first: channel, others: Vec::new() });
+            }
+        }
+    }
+
+    #[inline]
+    fn write(&mut self, common: &mut Common, line: impl FnOnce(&mut Vec<u8>)) {
+        line(&mut self.text);
+        self.records += 1;
+        if self.text.len() >= LINES {
+            self.hand_over(common);
+        }
+    }
+
     fn hand_over(&mut self, common: &mut Common) {
         if self.text.is_empty() {
             return;

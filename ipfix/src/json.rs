@@ -98,7 +98,8 @@ fn write_value(kind: AbstractType, value: Value<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn write_text(text: &[u8], out: &mut Vec<u8>) {
+/// Writes a text with its quotes; what is no UTF-8 as replacement characters.
+pub fn write_text(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     for chunk in text.utf8_chunks() {
         write_valid(chunk.valid(), out);
@@ -128,7 +129,7 @@ fn write_valid(text: &str, out: &mut Vec<u8>) {
 }
 
 /// A number in decimal. Formatting by the standard library took most of the time of a record.
-fn write_number(number: u64, out: &mut Vec<u8>) {
+pub fn write_number(number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut left = number;
     let mut start = digits.len();

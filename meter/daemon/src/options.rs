@@ -19,7 +19,7 @@ use self::live::{LiveOptions, LiveSettings};
 use crate::units::{parse_duration, parse_size, show_duration, show_size};
 
 const EXPORT_HELP: &str = "Send records there; may be given several times: udp://HOST[:PORT], tcp://HOST[:PORT], \
-    file:PATH, json:PATH, json:-";
+    file:PATH, json:PATH, json:-; passive-dns:PATH or passive-dns:- takes answers of DNS, added up";
 
 const STATISTICS_HELP: &str = "Statistics of flows: any of packets[=N] (the first N packets one by one, 30 if not said), \
     histograms, bursts, entropy, tcp, ip; with empty, packets without payload are in the first two as well; all, or none \
