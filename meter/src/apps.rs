@@ -37,7 +37,7 @@ pub enum After {
 }
 
 /// What the cache notes of each state: the second of its clock in which transactions were last recorded, and how many in it.
-pub type Rate = (u64, u32);
+pub type Rate = (u32, u32);
 
 /// Links of the chain of pointers to what a state holds.
 pub const DEPTH: usize = 1 + app::DEPTH;

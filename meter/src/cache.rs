@@ -925,7 +925,8 @@ struct Closer<'a> {
 impl Closer<'_> {
     /// A transaction is over, and its flow goes on; `rate` is the second of the last ones and how many were in it.
     fn transaction(&mut self, app: AppRef<'_>, started: Timestamp, rate: &mut Rate) {
-        let second = self.now / SECOND;
+        #[expect(clippy::cast_possible_truncation, reason = "it only matters whether it is another one")]
+        let second = (self.now / SECOND) as u32;
         let (last, count) = rate;
         if *last != second {
             (*last, *count) = (second, 0);
