@@ -5,12 +5,13 @@
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
+    net::TcpListener,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use weir_bench::encode::{Fields, Kind};
-use weir_export::{Exporter, ExporterConfig};
-use weir_flow::RecordSink;
+use weir_export::{Exporter, ExporterConfig, SpoolConfig, WhenFull};
+use weir_flow::{FlowRecord, RecordSink};
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static HELD: AtomicUsize = AtomicUsize::new(0);
@@ -75,6 +76,43 @@ fn main() {
         assert_eq!(reports[0].counters.records_sent, 1_100_000, "{format}");
     }
     std::fs::remove_file(&file).unwrap();
+    a_connection_that_nobody_reads(&records);
+}
+
+/// Live, to a collector that takes the connection and never reads: the spool fills, then records are dropped and counted; nothing is
+/// allocated for them, and no more is held than announced.
+fn a_connection_that_nobody_reads(records: &[FlowRecord<'_>]) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let destination = format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let spool = SpoolConfig { memory: 4 << 20, ..SpoolConfig::default() };
+    let when_full = WhenFull::Drop;
+    let config = ExporterConfig {
+        destinations: vec![destination],
+        queue_octets: 1 << 20,
+        spool,
+        when_full,
+        ..ExporterConfig::default()
+    };
+    let before = HELD.load(Ordering::Relaxed);
+    let exporter = Exporter::start(&config).unwrap();
+    let mut sink = exporter.sink();
+    let mut most_held = 0;
+    let mut export = || {
+        for record in records.iter().cycle().take(100_000) {
+            sink.record(record);
+            most_held = most_held.max(HELD.load(Ordering::Relaxed) - before);
+        }
+    };
+    while exporter.progress()[0].1.records_dropped_spool == 0 {
+        export();
+    }
+    let warm = ALLOCATIONS.load(Ordering::Relaxed);
+    (0..10).for_each(|_| export());
+    // Whoever asks how it goes gets lists and names; nobody asked.
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - warm, 0, "tcp");
+    let few = 512 << 10;
+    assert!(most_held <= config.memory(1) + few, "tcp: {most_held} octets held, not {}", config.memory(1));
+    drop(exporter);
 }
 
 fn tempfile() -> std::path::PathBuf {

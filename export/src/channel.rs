@@ -6,9 +6,12 @@
 //! brings what it has under construction. So there is always some left to take. The buffer given back last is used first:
 //! it is the one that the processor's cache still holds, and those beyond the need are never touched.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 use weir_ipfix::message::Buffer;
@@ -132,8 +135,17 @@ pub struct Channel {
     trouble: Mutex<Option<String>>,
     /// Whether the sender shall open its destination again.
     reopen: AtomicBool,
-    /// Records in messages that were taken.
+    /// Records in messages that were taken, and in those that were not.
     taken_records: AtomicU64,
+    lost_records: AtomicU64,
+    /// Whether the destination takes messages now.
+    is_ready: AtomicBool,
+    /// Whether whoever pushes has time: then nothing is dropped.
+    has_time: AtomicBool,
+    /// Most octets of an IPFIX message now: less than of its load, if the path has become narrower.
+    max_message: AtomicUsize,
+    /// When whoever ends the export does not wait any more.
+    deadline: Mutex<Option<Instant>>,
 }
 
 impl Channel {
@@ -150,6 +162,11 @@ impl Channel {
             trouble: Mutex::default(),
             reopen: AtomicBool::new(false),
             taken_records: AtomicU64::new(0),
+            lost_records: AtomicU64::new(0),
+            is_ready: AtomicBool::new(false),
+            has_time: AtomicBool::new(false),
+            max_message: AtomicUsize::new(if let Load::Ipfix(octets) = load { octets } else { 0 }),
+            deadline: Mutex::default(),
         }
     }
 
@@ -178,6 +195,7 @@ impl Channel {
                 Ok(())
             }
             Err(Refused(message)) => {
+                self.lost_records.fetch_add(records, Ordering::Relaxed);
                 self.recycle(std::iter::once(message));
                 Err(())
             }
@@ -187,6 +205,53 @@ impl Channel {
     /// Records that were handed over so far.
     pub fn taken_records(&self) -> u64 {
         self.taken_records.load(Ordering::Relaxed)
+    }
+
+    /// Records that the queue did not take.
+    pub fn lost_records(&self) -> u64 {
+        self.lost_records.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the destination takes messages.
+    pub fn set_ready(&self, is_ready: bool) {
+        self.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    /// Whether the destination takes messages, as far as that is known.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed)
+    }
+
+    /// From now on whoever pushes would rather wait than lose something.
+    pub fn take_time(&self) {
+        self.has_time.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether whoever pushes would rather wait than lose something.
+    pub fn has_time(&self) -> bool {
+        self.has_time.load(Ordering::Relaxed)
+    }
+
+    /// From now on messages have no more octets than that.
+    pub fn limit(&self, max_message: usize) {
+        self.max_message.store(max_message, Ordering::Relaxed);
+    }
+
+    /// Most octets of an IPFIX message.
+    pub fn max_message(&self) -> usize {
+        self.max_message.load(Ordering::Relaxed)
+    }
+
+    /// Nothing more comes; what is there is to be sent until then.
+    pub fn close_by(&self, deadline: Option<Instant>) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+        self.queue.close();
+        self.queue.nudge();
+    }
+
+    /// Until when.
+    pub fn deadline(&self) -> Option<Instant> {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes memory back that was sent.

@@ -3,8 +3,9 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-/// Port of IPFIX over UDP and TCP (RFC 7011 section 10.1).
+/// Port of IPFIX over UDP and TCP (RFC 7011 section 10.1), and with TLS.
 const IPFIX_PORT: u16 = 4739;
+const TLS_PORT: u16 = 4740;
 
 /// How records are encoded for a destination.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,10 +25,66 @@ pub enum Transport {
     Udp(String),
     /// A stream of messages (RFC 7011 section 10.4), or of lines.
     Tcp(String),
+    /// The same, encrypted (RFC 7011 section 11.2).
+    Tls(String, Box<TlsOptions>),
     /// A file, made anew; for IPFIX that of RFC 5655.
     File(PathBuf),
     /// Standard output.
     Stdout,
+}
+
+/// Whom a destination trusts, and what it shows.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TlsOptions {
+    /// File of certificate authorities, PEM; those of this system if there is none.
+    pub authorities: Option<PathBuf>,
+    /// File of the certificate to show, with those between it and its authority, PEM.
+    pub certificate: Option<PathBuf>,
+    /// File of its key, PEM.
+    pub key: Option<PathBuf>,
+    /// Name that the other side's certificate must have, if it is not that of the host.
+    pub name: Option<String>,
+}
+
+impl TlsOptions {
+    /// Reads `ca=FILE&cert=FILE&key=FILE&name=NAME`, each at most once.
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        const EXPECTED: &str = "behind '?' expected ca=FILE, cert=FILE, key=FILE or name=NAME, with '&' between them";
+        let mut options = Self::default();
+        for part in text.split('&') {
+            let Some((key, value)) = part.split_once('=').filter(|(_, value)| !value.is_empty()) else {
+                return Err(EXPECTED);
+            };
+            let is_set = match key {
+                "ca" => options.authorities.replace(value.into()).is_some(),
+                "cert" => options.certificate.replace(value.into()).is_some(),
+                "key" => options.key.replace(value.into()).is_some(),
+                "name" => options.name.replace(value.to_owned()).is_some(),
+                _ => return Err(EXPECTED),
+            };
+            if is_set {
+                return Err("an option is given twice");
+            }
+        }
+        Ok(options)
+    }
+}
+
+impl fmt::Display for TlsOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let options = [
+            ("ca", path(&self.authorities)),
+            ("cert", path(&self.certificate)),
+            ("key", path(&self.key)),
+            ("name", self.name.clone()),
+        ];
+        let options = options.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        for ((key, value), mark) in options.zip(std::iter::once('?').chain(std::iter::repeat('&'))) {
+            write!(f, "{mark}{key}={value}")?;
+        }
+        Ok(())
+    }
 }
 
 /// One destination of `--export`.
@@ -45,6 +102,25 @@ impl Destination {
     pub const fn is_stdout(&self) -> bool {
         matches!(self.transport, Transport::Stdout)
     }
+
+    /// Whether it is behind a connection, which may break and be made again.
+    #[must_use]
+    pub const fn is_connection(&self) -> bool {
+        matches!(self.transport, Transport::Tcp(_) | Transport::Tls(..))
+    }
+
+    /// The same, with these options of TLS where it says nothing of its own.
+    #[must_use]
+    pub fn with_tls(mut self, usual: &TlsOptions) -> Self {
+        if let Transport::Tls(_, options) = &mut self.transport {
+            let has_certificate = options.certificate.is_some() || options.key.is_some();
+            if !has_certificate {
+                (options.certificate, options.key) = (usual.certificate.clone(), usual.key.clone());
+            }
+            options.authorities = options.authorities.take().or_else(|| usual.authorities.clone());
+        }
+        self
+    }
 }
 
 /// Why a destination cannot be understood.
@@ -53,7 +129,7 @@ impl Destination {
 pub enum DestinationError {
     /// No scheme, or one that does not exist.
     #[error(
-        "'{0}': expected udp://HOST[:PORT], tcp://HOST[:PORT], file:PATH, json:PATH, json:-, passive-dns:PATH or passive-dns:-"
+        "'{0}': expected udp://HOST[:PORT], tcp://HOST[:PORT], tls://HOST[:PORT], file:PATH, json:PATH, json:tcp://HOST:PORT, json:-, passive-dns:PATH or passive-dns:-"
     )]
     Scheme(String),
     /// A scheme without its host, port or path.
@@ -68,19 +144,27 @@ impl FromStr for Destination {
         let incomplete = |what| Err(DestinationError::Incomplete(text.to_owned(), what));
         let path = |rest: &str| if rest == "-" { Transport::Stdout } else { Transport::File(PathBuf::from(rest)) };
         if let Some(rest) = text.strip_prefix("udp://") {
-            return match authority(rest) {
+            return match authority(rest, IPFIX_PORT) {
                 Ok(address) => Ok(Self { format: Format::Ipfix, transport: Transport::Udp(address) }),
                 Err(what) => incomplete(what),
             };
         }
-        let streams =
-            [("tcp://", Format::Ipfix), ("json:tcp://", Format::Json), ("passive-dns:tcp://", Format::PassiveDns)];
-        if let Some((rest, format)) =
-            streams.into_iter().find_map(|(scheme, format)| Some((text.strip_prefix(scheme)?, format)))
-        {
-            return match authority(rest) {
+        let (rest_of, format) = [("json:", Format::Json), ("passive-dns:", Format::PassiveDns)]
+            .into_iter()
+            .find_map(|(prefix, format)| Some((text.strip_prefix(prefix)?, format)))
+            .unwrap_or((text, Format::Ipfix));
+        if let Some(rest) = rest_of.strip_prefix("tcp://") {
+            return match authority(rest, IPFIX_PORT) {
                 Ok(address) => Ok(Self { format, transport: Transport::Tcp(address) }),
                 Err(what) => incomplete(what),
+            };
+        }
+        if let Some(rest) = rest_of.strip_prefix("tls://") {
+            let (host, options) = rest.split_once('?').map_or((rest, None), |(host, options)| (host, Some(options)));
+            let options = options.map_or(Ok(TlsOptions::default()), TlsOptions::parse);
+            return match (authority(host, TLS_PORT), options) {
+                (Ok(address), Ok(options)) => Ok(Self { format, transport: Transport::Tls(address, options.into()) }),
+                (Err(what), _) | (_, Err(what)) => incomplete(what),
             };
         }
         let (format, rest) = match text.split_once(':') {
@@ -96,19 +180,19 @@ impl FromStr for Destination {
     }
 }
 
-/// Host and port in the form that a socket takes; the port is that of IPFIX if there is none.
-fn authority(text: &str) -> Result<String, &'static str> {
+/// Host and port in the form that a socket takes; the port is the usual one if there is none.
+fn authority(text: &str, usual: u16) -> Result<String, &'static str> {
     let (host, port) = match text.rfind(':') {
         // The colons of a bare IPv6 address are not a port's.
         Some(at) if !text.ends_with(']') && (text.starts_with('[') || text.find(':') == Some(at)) => {
             (&text[..at], text[at + 1..].parse().map_err(|_| "the port is not a number from 0 to 65535")?)
         }
-        _ => (text, IPFIX_PORT),
+        _ => (text, usual),
     };
     if host.is_empty() || host == "[]" {
         return Err("a host is missing");
     }
-    if host.contains(['/', ' ']) {
+    if host.contains(['/', ' ', '?']) {
         return Err("expected HOST[:PORT] and nothing after it");
     }
     let bare_v6 = host.contains(':') && !host.starts_with('[');
@@ -125,6 +209,7 @@ impl fmt::Display for Destination {
         match &self.transport {
             Transport::Udp(address) => write!(f, "udp://{address}"),
             Transport::Tcp(address) => write!(f, "{scheme}tcp://{address}"),
+            Transport::Tls(address, options) => write!(f, "{scheme}tls://{address}{options}"),
             Transport::File(path) => write!(f, "{file}{}", path.display()),
             Transport::Stdout => write!(f, "{file}-"),
         }
@@ -150,6 +235,9 @@ mod tests {
             ("passive-dns:-", "passive-dns:-"),
             ("passive-dns:names.jsonl", "passive-dns:names.jsonl"),
             ("passive-dns:tcp://[::1]:5170", "passive-dns:tcp://[::1]:5170"),
+            ("tls://station", "tls://station:4740"),
+            ("tls://[::1]?name=station", "tls://[::1]:4740?name=station"),
+            ("json:tls://a:1?cert=b&ca=/c/d&key=e", "json:tls://a:1?ca=/c/d&cert=b&key=e"),
         ] {
             assert_eq!(text.parse::<Destination>().unwrap().to_string(), shown);
         }
@@ -171,5 +259,19 @@ mod tests {
         ] {
             assert!(text.parse::<Destination>().is_err(), "{text}");
         }
+        for text in ["tls://a?", "tls://a?ca", "tls://a?ca=", "tls://a?ca=b&ca=c", "tls://a?trust=all", "tcp://a?ca=b"]
+        {
+            assert!(text.parse::<Destination>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn usual_options_stand_where_a_destination_has_none() {
+        let usual = "tls://x?ca=usual&cert=a&key=b".parse::<Destination>().unwrap();
+        let Transport::Tls(_, usual) = usual.transport else { panic!("{usual}") };
+        let with = |text: &str| text.parse::<Destination>().unwrap().with_tls(&usual).to_string();
+        assert_eq!(with("tls://a"), "tls://a:4740?ca=usual&cert=a&key=b");
+        assert_eq!(with("tls://a?ca=own&cert=c&key=d"), "tls://a:4740?ca=own&cert=c&key=d");
+        assert_eq!(with("tcp://a"), "tcp://a:4739");
     }
 }

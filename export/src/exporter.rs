@@ -3,7 +3,11 @@
 
 use std::{
     io,
-    sync::Arc,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -14,12 +18,22 @@ use weir_ipfix::{
 };
 
 use crate::{
-    channel::{Channel, LINES, Load},
+    announce::Announcer,
+    channel::{Channel, Load},
+    clock::Clock,
+    datagram::{DatagramSender, Refresh},
     destination::{Destination, Format, Transport},
+    file::FileSender,
     passive_dns::PassiveDns,
+    policy::Policy,
     queue::WhenFull,
+    rotation::Rotation,
     sender::{SendCounters, Sender},
     sink::{ExportSink, SinkCounters},
+    spool::{Spool, SpoolConfig},
+    stream::StreamSender,
+    tcp::Target,
+    tls::TlsSettings,
 };
 
 /// Settings of the exporting process.
@@ -37,6 +51,16 @@ pub struct ExporterConfig {
     pub queue_octets: usize,
     /// What becomes of a message that finds its queue full.
     pub when_full: WhenFull,
+    /// Which of several destinations gets a record.
+    pub policy: Policy,
+    /// What is kept for destinations behind connections.
+    pub spool: SpoolConfig,
+    /// When files are finished.
+    pub rotation: Rotation,
+    /// When templates are announced again in datagrams.
+    pub refresh: Refresh,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Default for ExporterConfig {
@@ -51,6 +75,11 @@ impl Default for ExporterConfig {
             // Enough for a destination to stand still for some milliseconds, little enough for a processor's cache.
             queue_octets: 4 << 20,
             when_full: WhenFull::Wait,
+            policy: Policy::default(),
+            spool: SpoolConfig::default(),
+            rotation: Rotation::default(),
+            refresh: Refresh::default(),
+            clock: Clock::default(),
         }
     }
 }
@@ -64,13 +93,14 @@ pub const MIN_QUEUE: usize = 4;
 
 impl ExporterConfig {
     /// Octets of memory that the exporting process with so many workers holds at most: templates, messages under
-    /// construction, in queues, and on their way to the system. Messages are made at start and used again and again. A
+    /// construction, in queues, in spools, and on their way to the system. Messages are made at start and used again and again. A
     /// JSON line takes what it has beyond 64 KiB in addition.
     #[must_use]
     pub fn memory(&self, workers: usize) -> usize {
         let of = |destination| {
             let load = self.load(destination);
-            Channel::memory(load, self.messages(load), workers)
+            let spool = if destination.is_connection() { self.spool.memory() } else { 0 };
+            Channel::memory(load, self.messages(load), workers) + spool
         };
         let is_passive = self.destinations.iter().any(|destination| destination.format == Format::PassiveDns);
         let of_worker = RecordEncoder::MEMORY + if is_passive { PassiveDns::MEMORY } else { 0 };
@@ -84,6 +114,15 @@ impl ExporterConfig {
             (Format::Ipfix, Transport::Udp(_)) => Load::Ipfix(self.max_datagram),
             (Format::Ipfix, _) => Load::Ipfix(STREAM_MESSAGE),
         }
+    }
+
+    /// The spool of a destination; names of its files are those of no other.
+    fn spool(&self, destination: &Destination) -> Spool {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let (begun, process) = (self.clock.since_epoch().as_secs(), std::process::id());
+        let suffix = if destination.format == Format::Ipfix { "ipfix" } else { "jsonl" };
+        Spool::new(&self.spool, format!("weir-{begun}-{process}-{number}"), suffix)
     }
 
     /// Messages that may wait.
@@ -122,6 +161,7 @@ pub struct Exporter {
     templates: Arc<Templates>,
     domain: u32,
     when_full: WhenFull,
+    policy: Policy,
     running: Vec<Running>,
     /// Destinations that new sinks do not have any more.
     retired: Vec<Running>,
@@ -158,12 +198,37 @@ impl Waiting {
         templates: &Arc<Templates>,
     ) -> Result<Self, StartError> {
         let failed = |error| StartError { destination: destination.clone(), error };
-        let load = config.load(destination);
-        let max_message = if let Load::Ipfix(octets) = load { octets } else { LINES };
-        let transport = destination.transport.clone();
-        let sender = Sender::open(transport, templates.clone(), max_message, config.domain).map_err(failed)?;
-        // Who must not wait has time: files are none.
-        let sender = sender.patient(config.when_full == WhenFull::Drop);
+        let mut load = config.load(destination);
+        let announcer = Announcer::new(templates.clone(), load);
+        let (domain, clock) = (config.domain, config.clock.clone());
+        let connection = |authority: &String, tls| {
+            let target = Target { authority: authority.clone(), tls };
+            // Who must not wait has time: files are none.
+            let is_live = config.when_full == WhenFull::Drop;
+            let spool = config.spool(destination);
+            let announcer = Announcer::new(templates.clone(), load);
+            Sender::Stream(Box::new(StreamSender::new(target, announcer, domain, clock.clone(), is_live, spool)))
+        };
+        let file = |path: Option<&Path>| {
+            let announcer = Announcer::new(templates.clone(), load);
+            let sender = FileSender::open(path, config.rotation, announcer, domain, clock.clone());
+            sender.map(|sender| Sender::File(Box::new(sender)))
+        };
+        let sender = match &destination.transport {
+            Transport::Udp(authority) => {
+                let sender =
+                    DatagramSender::new(authority.clone(), announcer, domain, config.refresh, config.clock.clone());
+                load = Load::Ipfix(sender.limit());
+                Sender::Datagram(Box::new(sender))
+            }
+            Transport::Tcp(authority) => connection(authority, None),
+            Transport::Tls(authority, options) => {
+                let settings = TlsSettings::load(options, authority).map_err(failed)?;
+                connection(authority, Some(Arc::new(settings)))
+            }
+            Transport::File(path) => file(Some(path)).map_err(failed)?,
+            Transport::Stdout => file(None).map_err(failed)?,
+        };
         let channel = Arc::new(Channel::new(load, config.messages(load)));
         Ok(Self { destination: destination.clone(), channel, sender })
     }
@@ -199,20 +264,20 @@ impl Opened {
 }
 
 impl Exporter {
-    /// Opens all destinations and starts a thread for each.
+    /// Opens all destinations and starts a thread for each. Those behind a network need not be there.
     ///
     /// # Errors
     ///
-    /// If one of them cannot be opened; those opened before are closed again.
+    /// If a file cannot be made, or what TLS needs not be read; those opened before are closed again.
     pub fn start(config: &ExporterConfig) -> Result<Self, StartError> {
         Self::open(config)?.start()
     }
 
-    /// Opens all destinations.
+    /// Opens all destinations. Those behind a network need not be there.
     ///
     /// # Errors
     ///
-    /// If one of them cannot be opened; those opened before are closed again.
+    /// If a file cannot be made, or what TLS needs not be read; those opened before are closed again.
     pub fn open(config: &ExporterConfig) -> Result<Opened, StartError> {
         let templates = Arc::new(Templates::new(config.enterprise));
         let open = |destination| Waiting::open(config, destination, &templates);
@@ -221,6 +286,7 @@ impl Exporter {
             templates,
             domain: config.domain,
             when_full: config.when_full,
+            policy: config.policy,
             running: Vec::new(),
             retired: Vec::new(),
             former: SendCounters::default(),
@@ -231,8 +297,8 @@ impl Exporter {
     /// A sink for one worker.
     #[must_use]
     pub fn sink(&self) -> ExportSink {
-        let channels = self.running.iter().map(|r| &r.channel);
-        ExportSink::new(self.templates.clone(), self.domain, channels, self.when_full)
+        let channels = self.running.iter().map(|running| running.channel.clone()).collect();
+        ExportSink::new(self.templates.clone(), self.domain, channels, self.policy, self.when_full)
     }
 
     /// What was done for each destination so far, and whether it has ended early.
@@ -248,13 +314,19 @@ impl Exporter {
         self.running.iter().chain(&self.retired).map(|r| r.channel.trouble()).collect()
     }
 
+    /// Whether each destination takes messages now, in the order of [`Self::progress`].
+    #[must_use]
+    pub fn are_ready(&self) -> Vec<bool> {
+        self.running.iter().chain(&self.retired).map(|r| r.channel.is_ready()).collect()
+    }
+
     /// What was done for destinations that have ended since others took their place.
     #[must_use]
     pub const fn former(&self) -> SendCounters {
         self.former
     }
 
-    /// Changes destinations to those of `config`, of which nothing else counts. Those that stay are opened again: connections
+    /// Changes destinations to those of `config`, and the policy; nothing else counts for those that stay. Those that stay are opened again: connections
     /// are made anew, and files that were moved away. Those that have failed are tried again.
     ///
     /// From now on [`Self::sink`] makes sinks for these. When all sinks that were made before are finished, call
@@ -273,15 +345,19 @@ impl Exporter {
         let new: Vec<_> = new.into_iter().map(Waiting::start).collect::<Result<_, _>>()?;
         let (staying, leaving): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running).into_iter().partition(is_open);
         staying.iter().for_each(|r| r.channel.ask_to_reopen());
+        self.policy = config.policy;
         self.retired.extend(leaving);
         self.running = staying;
         self.running.extend(new);
+        // Their order means something: who is the first to take over.
+        let place = |r: &Running| config.destinations.iter().position(|destination| *destination == r.destination);
+        self.running.sort_by_key(place);
         Ok(())
     }
 
     /// Ends destinations that no sink has any more: what waits for them is sent, until the deadline at most.
     pub fn end_retired(&mut self, deadline: Instant) -> Vec<DestinationReport> {
-        self.retired.iter().for_each(|r| r.channel.queue.close());
+        self.retired.iter().for_each(|r| r.close_by(Some(deadline)));
         let reports: Vec<_> =
             std::mem::take(&mut self.retired).into_iter().map(|running| running.finish_by(Some(deadline))).collect();
         reports.iter().for_each(|report| self.former.add(&report.counters));
@@ -307,20 +383,27 @@ impl Exporter {
     /// destination has not taken by then is not waited for; its report says so.
     #[must_use]
     pub fn finish_by(mut self, deadline: Option<Instant>) -> Vec<DestinationReport> {
-        self.close();
+        self.running.iter().chain(&self.retired).for_each(|r| r.close_by(deadline));
         let running = std::mem::take(&mut self.running).into_iter().chain(std::mem::take(&mut self.retired));
         running.map(|running| running.finish_by(deadline)).collect()
     }
 }
 
+/// How long before nobody waits for it any more a destination gives up what it still has.
+const LAST: Duration = Duration::from_millis(200);
+
 impl Running {
+    fn close_by(&self, deadline: Option<Instant>) {
+        self.channel.close_by(deadline.map(|deadline| deadline.checked_sub(LAST).unwrap_or(deadline)));
+    }
+
     fn finish_by(self, deadline: Option<Instant>) -> DestinationReport {
         let Self { destination, channel, thread } = self;
         while let Some(deadline) = deadline.filter(|_| !thread.is_finished()) {
             if Instant::now() >= deadline {
                 let error = io::Error::new(io::ErrorKind::TimedOut, "it took too long to take the rest");
                 let mut counters = channel.progress();
-                counters.records_not_sent = channel.taken_records().saturating_sub(counters.records_sent);
+                counters.records_not_sent += channel.taken_records().saturating_sub(counters.settled_records());
                 return DestinationReport { destination, counters, error: Some(error), refusal: None };
             }
             thread::sleep(Duration::from_millis(5));
@@ -328,7 +411,8 @@ impl Running {
         let (mut sender, result) = thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause));
         // A worker may have pushed while the sender gave up.
         sender.give_up(&channel);
-        DestinationReport { destination, counters: sender.counters, error: result.err(), refusal: sender.refusal }
+        let counters = sender.counters();
+        DestinationReport { destination, counters, error: result.err(), refusal: sender.refusal() }
     }
 }
 

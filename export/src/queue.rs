@@ -109,6 +109,14 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Waits for a nudge, that long at most, whatever is in the queue.
+    pub fn sleep(&self, patience: Duration) {
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_quiet = |(): &mut ()| !self.nudged.load(Ordering::SeqCst);
+        drop(self.filled.wait_timeout_while(guard, patience, is_quiet));
+        self.nudged.store(false, Ordering::SeqCst);
+    }
+
     /// Has the receiver look up.
     pub fn nudge(&self) {
         self.nudged.store(true, Ordering::SeqCst);

@@ -13,6 +13,7 @@ use weir_ipfix::{
 use crate::{
     channel::{Channel, LINES, Load, MAX_LINES, Message},
     passive_dns::PassiveDns,
+    policy::{Chooser, Policy},
     queue::WhenFull,
 };
 
@@ -40,6 +41,8 @@ weir_flow::counters! {
 #[derive(Debug)]
 struct Stream {
     writer: SetWriter,
+    /// Most octets of a message.
+    max_message: usize,
     channel: Arc<Channel>,
 }
 
@@ -60,6 +63,23 @@ struct Common {
     templates: Arc<Templates>,
     when_full: WhenFull,
     counters: SinkCounters,
+    /// Messages that were handed over, taken or not.
+    messages: u64,
+}
+
+/// One of several destinations of which each record goes to one: an index among its like.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Stream(usize),
+    Lines(usize),
+}
+
+/// Who gets which record, where not each gets each.
+#[derive(Debug)]
+struct Choice {
+    chooser: Chooser,
+    places: Vec<Place>,
+    channels: Vec<Arc<Channel>>,
 }
 
 /// The sink of one worker. Whoever ends the worker calls [`ExportSink::finish`].
@@ -67,30 +87,46 @@ struct Common {
 pub struct ExportSink {
     common: Common,
     streams: Vec<Stream>,
-    lines: Option<Lines>,
+    /// One, for all that take lines, if each gets each record.
+    lines: Vec<Lines>,
+    choice: Option<Choice>,
     passive_dns: Option<Box<(PassiveDns, Lines)>>,
 }
 
 impl ExportSink {
     /// A sink for these channels.
-    pub(crate) fn new<'a>(
+    pub(crate) fn new(
         templates: Arc<Templates>,
         domain: u32,
-        channels: impl Iterator<Item = &'a Arc<Channel>>,
+        channels: Vec<Arc<Channel>>,
+        policy: Policy,
         when_full: WhenFull,
     ) -> Self {
-        let (mut streams, mut lines, mut answers) = (Vec::new(), None::<Lines>, None::<Lines>);
-        for channel in channels.cloned() {
-            match channel.load {
-                Load::Ipfix(max_message) => streams.push(Stream { writer: SetWriter::new(max_message), channel }),
-                Load::Lines => Lines::add(&mut lines, channel),
-                Load::PassiveDns => Lines::add(&mut answers, channel),
+        // Answers of DNS are another matter than records: whoever wants them gets all.
+        let (answers, channels): (Vec<_>, Vec<_>) =
+            channels.into_iter().partition(|channel| channel.load == Load::PassiveDns);
+        let chooser = Chooser::new(policy, channels.len(), is_ready(&channels));
+        let (mut streams, mut lines) = (Vec::new(), Vec::<Lines>::new());
+        let mut places = Vec::new();
+        for channel in channels.iter().cloned() {
+            match (channel.load, lines.last_mut()) {
+                (Load::Ipfix(_), _) => {
+                    places.push(Place::Stream(streams.len()));
+                    let max_message = channel.max_message();
+                    streams.push(Stream { writer: SetWriter::new(max_message), max_message, channel });
+                }
+                (_, Some(lines)) if chooser.is_none() => lines.others.push(channel),
+                _ => {
+                    places.push(Place::Lines(lines.len()));
+                    lines.extend(Lines::to(std::iter::once(channel)));
+                }
             }
         }
         let encoder = RecordEncoder::new(templates.clone());
-        let common = Common { encoder, templates, when_full, counters: SinkCounters::default() };
-        let passive_dns = answers.map(|lines| Box::new((PassiveDns::new(domain), lines)));
-        Self { common, streams, lines, passive_dns }
+        let common = Common { encoder, templates, when_full, counters: SinkCounters::default(), messages: 0 };
+        let choice = chooser.map(|chooser| Choice { chooser, places, channels });
+        let passive_dns = Lines::to(answers.into_iter()).map(|lines| Box::new((PassiveDns::new(domain), lines)));
+        Self { common, streams, lines, choice, passive_dns }
     }
 
     /// Hands over what is not full yet.
@@ -98,7 +134,7 @@ impl ExportSink {
         for stream in &mut self.streams {
             stream.hand_over(&mut self.common);
         }
-        if let Some(lines) = &mut self.lines {
+        for lines in &mut self.lines {
             lines.hand_over(&mut self.common);
         }
         if let Some((answers, lines)) = self.passive_dns.as_deref_mut() {
@@ -107,6 +143,9 @@ impl ExportSink {
                 write_answers(answers, lines, &mut self.common);
             }
             lines.hand_over(&mut self.common);
+        }
+        if let Some(choice) = &mut self.choice {
+            choice.chooser.message_is_done(is_ready(&choice.channels));
         }
     }
 
@@ -117,8 +156,29 @@ impl ExportSink {
     }
 
     /// From now on a full queue is waited for, as long as its destination is not given up.
-    pub const fn wait_when_full(&mut self) {
+    pub fn wait_when_full(&mut self) {
         self.common.when_full = WhenFull::Wait;
+        self.streams.iter().for_each(|stream| stream.channel.take_time());
+        let answers = self.passive_dns.iter().map(|both| &both.1);
+        self.lines
+            .iter()
+            .chain(answers)
+            .flat_map(|lines| lines.others.iter().chain([&lines.first]))
+            .for_each(|c| c.take_time());
+    }
+
+    /// Gives a record to the one destination that gets it.
+    fn record_to_one(&mut self, record: &FlowRecord<'_>) {
+        let Self { common, streams, lines, choice: Some(choice), .. } = self else { return };
+        let messages = common.messages;
+        match choice.places.get(choice.chooser.choose(&record.key)) {
+            Some(Place::Stream(index)) => streams.get_mut(*index).into_iter().for_each(|s| s.add(record, common)),
+            Some(Place::Lines(index)) => lines.get_mut(*index).into_iter().for_each(|l| l.add(record, common)),
+            None => {}
+        }
+        if common.messages > messages {
+            choice.chooser.message_is_done(is_ready(&choice.channels));
+        }
     }
 
     /// Hands over the rest and gives the counters.
@@ -132,17 +192,21 @@ impl ExportSink {
     }
 }
 
+/// Tells of each channel whether its destination takes messages.
+fn is_ready(channels: &[Arc<Channel>]) -> impl Fn(usize) -> bool {
+    |index| channels.get(index).is_some_and(|channel| channel.is_ready())
+}
+
 impl RecordSink for ExportSink {
     fn record(&mut self, record: &FlowRecord<'_>) {
-        let Self { common, streams, lines, passive_dns } = self;
-        common.counters.records += 1;
-        for stream in streams {
-            if let Err(octets) = common.encoder.append(record, &mut stream.writer) {
-                stream.does_not_fit(record, octets, common);
-            }
+        if self.choice.is_some() {
+            self.record_to_one(record);
         }
-        if let Some(lines) = lines {
-            lines.write(common, |text| json::write_line(record, text));
+        let Self { common, streams, lines, choice, passive_dns } = self;
+        common.counters.records += 1;
+        if choice.is_none() {
+            streams.iter_mut().for_each(|stream| stream.add(record, common));
+            lines.iter_mut().for_each(|lines| lines.add(record, common));
         }
         if let Some((answers, lines)) = passive_dns.as_deref_mut() {
             let noted = answers.note(record, |answers| write_answers(answers, lines, common));
@@ -157,6 +221,13 @@ fn write_answers(answers: &mut PassiveDns, lines: &mut Lines, common: &mut Commo
 }
 
 impl Stream {
+    #[inline]
+    fn add(&mut self, record: &FlowRecord<'_>, common: &mut Common) {
+        if let Err(octets) = common.encoder.append(record, &mut self.writer) {
+            self.does_not_fit(record, octets, common);
+        }
+    }
+
     /// Takes a record that has so many octets and does not fit into what is left of the message: in the next one, or
     /// without statistics, then without application fields, if it fits into none.
     #[cold]
@@ -184,20 +255,26 @@ impl Stream {
         }
         let message = Message::Ipfix { buffer: self.writer.finish(), templates: common.templates.count() };
         common.push(&self.channel, message);
+        let max_message = self.channel.max_message();
+        if max_message != self.max_message {
+            // The path takes others than before. Memory of another size is made anew, which does not happen often.
+            (self.writer, self.max_message) = (SetWriter::new(max_message), max_message);
+            return;
+        }
         self.writer.begin(self.channel.memory_for_next().into_buffer());
     }
 }
 
 impl Lines {
-    /// Lines of a kind go to this channel as well.
-    fn add(lines: &mut Option<Self>, channel: Arc<Channel>) {
-        match lines {
-            Some(lines) => lines.others.push(channel),
-            None => {
-                let text = Vec::with_capacity(MAX_LINES);
-                *lines = Some(Self { text, records: 0, first: channel, others: Vec::new() });
-            }
-        }
+    /// Lines for these channels; none if there are none.
+    fn to(mut channels: impl Iterator<Item = Arc<Channel>>) -> Option<Self> {
+        let first = channels.next()?;
+        Some(Self { text: Vec::with_capacity(MAX_LINES), records: 0, first, others: channels.collect() })
+    }
+
+    #[inline]
+    fn add(&mut self, record: &FlowRecord<'_>, common: &mut Common) {
+        self.write(common, |text| json::write_line(record, text));
     }
 
     #[inline]
@@ -227,6 +304,7 @@ impl Lines {
 impl Common {
     fn push(&mut self, channel: &Channel, message: Message) {
         let records = u64::from(message.records());
+        self.messages += 1;
         match channel.push(message, self.when_full) {
             Ok(()) => self.counters.records_queued += records,
             Err(()) => self.counters.records_dropped_queue += records,

@@ -63,6 +63,7 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
         .collect::<anyhow::Result<_>>()?;
     // Until here a signal ends the program at once: libpcap may take minutes for a filter.
     let orders = Orders::new().context("cannot wait for signals")?;
+    make_spool(&settings)?;
     let exporter = Exporter::open(&settings.exporter)?;
     let metrics = match live.metrics {
         Some(address) => {
@@ -119,6 +120,18 @@ pub fn run(settings: Settings, given: Options) -> anyhow::Result<ExitCode> {
     Ok(status)
 }
 
+/// Makes the folder of the spool, if it is not there, for whom this process is to become.
+fn make_spool(settings: &Settings) -> anyhow::Result<()> {
+    let Some(folder) = settings.exporter.spool.folder.as_ref().filter(|folder| !folder.exists()) else { return Ok(()) };
+    std::fs::create_dir_all(folder).with_context(|| format!("spool-dir: cannot make {}", folder.display()))?;
+    if settings.live.sandbox
+        && let Some(user) = User::to_become(settings.live.user.as_deref())?
+    {
+        user.own(folder);
+    }
+    Ok(())
+}
+
 /// The socket on which status is asked for. Where nobody has asked for one, none is no failure.
 fn status_socket(settings: &Settings) -> anyhow::Result<Option<StatusSocket>> {
     match &settings.live.status_socket {
@@ -146,7 +159,7 @@ fn confine(settings: &Settings, socket: Option<&StatusSocket>, xdp: bool) -> any
         return Ok(());
     }
     let user = User::to_become(live.user.as_deref())?;
-    let mut needs = Needs::new(user, &settings.exporter.destinations);
+    let mut needs = Needs::new(user, &settings.exporter);
     needs.xdp = xdp;
     if let Some(path) = &settings.config {
         needs.reads(path);
@@ -384,7 +397,8 @@ struct Reloading {
 }
 
 /// Keys that a reload takes.
-const RELOADABLE: &[&str] = &["export", "idle-timeout", "active-timeout", "max-transactions", "uniflow"];
+const RELOADABLE: &[&str] =
+    &["export", "export-policy", "idle-timeout", "active-timeout", "max-transactions", "uniflow"];
 
 impl Reloading {
     /// Reads the configuration again, and takes of it what can be taken. If something is wrong with it, nothing changes.
@@ -540,8 +554,16 @@ impl Outcome {
             ),
             (created == sum.sink.records, format!("{created} records made = {} handed over", sum.sink.records)),
             (
-                queued == sent.records_sent + sent.records_not_sent,
-                format!("{queued} records queued = {} sent + {} not sent", sent.records_sent, sent.records_not_sent),
+                queued == sent.settled_records(),
+                format!(
+                    "{queued} records queued = {} sent + {} not sent{}",
+                    sent.records_sent,
+                    sent.lost_records(),
+                    match sent.records_left_in_spool {
+                        0 => String::new(),
+                        left => format!(" + {left} left in the spool"),
+                    }
+                ),
             ),
         ] {
             text += &format!("{} {what}\n", if is_so { "✓" } else { "✗" });

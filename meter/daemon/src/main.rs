@@ -181,7 +181,7 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
             say!("weir-meter: {}: {error}", report.destination);
             failed = true;
         }
-        failed |= report.counters.records_not_sent > 0;
+        failed |= report.counters.lost_records() > 0;
     }
     failed |= sink.records_dropped_size > 0 || (sink.records_dropped_queue > 0 && !had_enough);
     let report = Report { files, ledger, span, sink, destinations };

@@ -4,6 +4,7 @@
 //! The file says the same things under the same names; a flag overrides the file. Both are read as they stand
 //! ([`Options`], [`FileOptions`]) and turned once into [`Settings`], which the rest of the program sees.
 
+pub mod export;
 pub mod live;
 
 use std::{fmt::Write, num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -15,11 +16,15 @@ use weir_export::{Destination, ExporterConfig, Transport, WhenFull};
 use weir_flow::statistics::MAX_PACKETS;
 use weir_metering::{Groups, KeyFields, MeterConfig, TooLittleMemory, reading_memory};
 
-use self::live::{LiveOptions, LiveSettings};
+use self::{
+    export::ExportOptions,
+    live::{LiveOptions, LiveSettings},
+};
 use crate::units::{parse_duration, parse_size, show_duration, show_size};
 
 const EXPORT_HELP: &str = "Send records there; may be given several times: udp://HOST[:PORT], tcp://HOST[:PORT], \
-    file:PATH, json:PATH, json:-; passive-dns:PATH or passive-dns:- takes answers of DNS, added up";
+    tls://HOST[:PORT], file:PATH, and lines of JSON: json:PATH, json:-, json:tcp://HOST:PORT; passive-dns:PATH or passive-dns:- \
+    takes answers of DNS, added up";
 
 const STATISTICS_HELP: &str = "Statistics of flows: any of packets[=N] (the first N packets one by one, 30 if not said), \
     histograms, bursts, entropy, tcp, ip; with empty, packets without payload are in the first two as well; all, or none \
@@ -140,6 +145,10 @@ pub struct Options {
     #[arg(long)]
     pub list_interfaces: bool,
 
+    /// Exporting.
+    #[command(flatten)]
+    pub exporting: ExportOptions,
+
     /// Live capture.
     #[command(flatten)]
     pub live: LiveOptions,
@@ -192,6 +201,18 @@ struct FileOptions {
     observation_domain: Option<u32>,
     enterprise_number: Option<u32>,
     max_datagram: Option<usize>,
+    export_policy: Option<String>,
+    spool_memory: Option<String>,
+    spool_dir: Option<PathBuf>,
+    spool_size: Option<String>,
+    resend: Option<String>,
+    rotate_interval: Option<String>,
+    rotate_size: Option<String>,
+    template_interval: Option<String>,
+    template_messages: Option<u32>,
+    tls_ca: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     hash_seed: Option<u64>,
     ledger: Option<PathBuf>,
     unrecognised: Option<bool>,
@@ -214,6 +235,24 @@ struct FileOptions {
 }
 
 impl FileOptions {
+    /// What the file says of exporting.
+    fn exporting(&mut self) -> ExportOptions {
+        ExportOptions {
+            export_policy: self.export_policy.take(),
+            spool_memory: self.spool_memory.take(),
+            spool_dir: self.spool_dir.take(),
+            spool_size: self.spool_size.take(),
+            resend: self.resend.take(),
+            rotate_interval: self.rotate_interval.take(),
+            rotate_size: self.rotate_size.take(),
+            template_interval: self.template_interval.take(),
+            template_messages: self.template_messages,
+            tls_ca: self.tls_ca.take(),
+            tls_cert: self.tls_cert.take(),
+            tls_key: self.tls_key.take(),
+        }
+    }
+
     /// What flags and file say of live capture. `flags_read` if flags name files to read: then no interface of the
     /// configuration is meant.
     fn live(&mut self, flags: LiveOptions, flags_read: bool) -> LiveOptions {
@@ -296,6 +335,7 @@ impl Settings {
         if let (Some(live), false) = (options.live.given(), options.read.is_empty()) {
             bail!("{live}: makes no sense with files to read (-r)");
         }
+        let exporting = options.exporting.or(file.exporting());
         let mut live = LiveSettings::new(file.live(options.live, !options.read.is_empty()))?;
         let default = MeterConfig::default();
         let duration = |name: &str, flag: Option<String>, file: Option<String>, default: Duration| {
@@ -364,10 +404,12 @@ impl Settings {
             when_full: if is_live { WhenFull::Drop } else { WhenFull::Wait },
             ..ExporterConfig::default()
         };
+        let exporter = exporting.complete(memory, exporter)?;
         if !(512..=65_507).contains(&exporter.max_datagram) {
             bail!("max-datagram: {} is not within 512 and 65507", exporter.max_datagram);
         }
         distinct_files(&read, &exporter.destinations)?;
+        check_names(&exporter)?;
         live.buffer_octets = (memory / RING_SHARE / workers).clamp(MIN_RING, MAX_RING);
         let intake = if is_live { workers.get() * live.buffer_octets } else { reading_memory(workers) };
         let queues = exporter.memory(workers.get());
@@ -421,6 +463,7 @@ impl Settings {
         line("observation-domain", self.exporter.domain.to_string());
         line("enterprise-number", self.exporter.enterprise.to_string());
         line("max-datagram", self.exporter.max_datagram.to_string());
+        export::dump(&self.exporter, &mut line);
         if let Some(seed) = meter.hash_seed {
             line("hash-seed", seed.to_string());
         }
@@ -479,6 +522,18 @@ fn distinct_files(read: &[String], destinations: &[Destination]) -> anyhow::Resu
             bail!("export: {destination} would overwrite a file that is read or written already");
         }
         taken.push(path);
+    }
+    Ok(())
+}
+
+/// Names of files that are finished one after the other must be understood.
+fn check_names(exporter: &ExporterConfig) -> anyhow::Result<()> {
+    if exporter.rotation.is_on() {
+        for destination in &exporter.destinations {
+            if let Transport::File(path) = &destination.transport {
+                exporter.rotation.check(path).context("export")?;
+            }
+        }
     }
     Ok(())
 }
@@ -570,6 +625,9 @@ mod tests {
     fn what_is_dumped_reads_the_same() {
         let arguments = ["-r", "a.pcap", "b.pcap", "-e", "json:-", "-e", "udp://x", "--key", "tos,interface"];
         let arguments = [&arguments[..], &["--statistics", "packets=12,tcp,empty"]].concat();
+        let exporting =
+            ["-e", "tls://x?name=y", "--tls-ca", "ca.pem", "--export-policy", "failover", "--resend", "1MiB"];
+        let arguments = [&arguments[..], &exporting, &["--spool-dir", "/tmp", "--rotate-interval", "5m"]].concat();
         let first = settings(&[&arguments[..], &["--idle-timeout", "1500ms", "--flows", "64"]].concat()).unwrap();
         let path = std::env::temp_dir().join(format!("weir-options-{}.toml", std::process::id()));
         std::fs::write(&path, first.dump()).unwrap();
@@ -606,6 +664,14 @@ mod tests {
             (&["--workers", "0"], "workers"),
             (&["--max-datagram", "70000"], "max-datagram"),
             (&["-e", "file:x", "-e", "json:x"], "export"),
+            (&["-e", "tls://x?trust=all"], "export"),
+            (&["--export-policy", "some"], "export-policy"),
+            (&["--spool-memory", "1KiB"], "spool-memory"),
+            (&["--rotate-interval", "0s"], "rotate-interval"),
+            (&["--rotate-size", "1"], "rotate-size"),
+            (&["--template-messages", "0"], "template-messages"),
+            (&["--tls-cert", "x"], "tls-key"),
+            (&["--rotate-size", "1MiB", "-e", "file:%q"], "export"),
             (&["-r", "Cargo.toml", "-e", "file:./Cargo.toml"], "export"),
         ] {
             let error = format!("{:#}", settings(arguments).unwrap_err());

@@ -52,6 +52,25 @@ const REMEDIES: &[(&str, &str)] = &[
     ("records_without_fields", "TCP in place of UDP, or a larger --max-datagram where the path carries it"),
     ("records_dropped_size", "TCP in place of UDP"),
     ("records_not_sent", "see why the destination does not take them: its own log, the way to it, room on the disk"),
+    (
+        "records_dropped_spool",
+        "see why the destination is away or slow; more --spool-memory, or a --spool-dir, for a longer time without it",
+    ),
+    ("records_dropped_spool_disk", "see whether the folder of the spool (--spool-dir) can be written, and has room"),
+    ("records_dropped_away", "see whether the destination's name can be resolved; an address in its place"),
+    ("records_dropped_mtu", "TCP in place of UDP, or a path with a larger MTU"),
+    ("records_refused", "see whether somebody listens at the destination, and whether there is a route"),
+    (
+        "records_left_in_spool",
+        "send them when the destination is there again (weir replay FILE --to tcp://…); they are in --spool-dir",
+    ),
+    ("records_sent_again", "nothing, if the collector knows repetitions by their sequence numbers; else --resend 0B"),
+    (
+        "records_in_doubt",
+        "look into the collector; if it refuses connections after they were made (TLS: its own log says why), they did not arrive",
+    ),
+    ("messages_split", "a smaller --max-datagram, of what the path takes"),
+    ("connection_failures", "see whether the destination is there; it is tried again and again"),
     ("send_errors", "see whether somebody listens at the destination"),
     ("reconnects", "see why the destination closes connections"),
 ];

@@ -87,8 +87,11 @@ impl Report {
         for report in &self.destinations {
             let counters = &report.counters;
             let _ = write!(text, "  {} records to {}", grouped(counters.records_sent), report.destination);
-            if counters.records_not_sent > 0 {
-                let _ = write!(text, ", {} not sent", grouped(counters.records_not_sent));
+            if counters.lost_records() > 0 {
+                let _ = write!(text, ", {} not sent", grouped(counters.lost_records()));
+            }
+            if counters.records_left_in_spool > 0 {
+                let _ = write!(text, ", {} left in the spool", grouped(counters.records_left_in_spool));
             }
             if let Some(error) = report.error.as_ref().or(report.refusal.as_ref()) {
                 let _ = write!(text, " ({error})");

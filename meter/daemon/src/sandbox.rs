@@ -2,7 +2,7 @@
 //! Least privilege, from when everything is open until the end: another user, no capabilities, and for every thread
 //!
 //! - **Landlock**: files that names are resolved with can be read, if there are names; counters of interfaces; the
-//!   configuration. Folders of file destinations can be written to. TCP connections go to ports of destinations only.
+//!   configuration; certificates, if there is TLS. Folders of file destinations and of the spool can be written to. TCP connections go to ports of destinations only.
 //! - **seccomp**: system calls that are not on the list fail with EPERM: there is no execve, no ptrace, no mount, and
 //!   sockets are of the families that destinations need; none, if there are only files.
 //!
@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use weir_export::{Destination, Transport};
+use weir_export::{Destination, ExporterConfig, TlsOptions, Transport};
 
 use crate::system;
 
@@ -84,6 +84,10 @@ pub struct Needs {
     write: Vec<PathBuf>,
     /// Folders that files are removed from.
     remove: Vec<PathBuf>,
+    /// Folders in which files are made, renamed, read and removed.
+    manage: Vec<PathBuf>,
+    /// Whether certificates of this system are read.
+    certificates: bool,
     /// TCP ports.
     ports: Vec<u16>,
     /// Whether there are destinations behind a network.
@@ -98,21 +102,36 @@ pub struct Needs {
 const DNS: u16 = 53;
 
 impl Needs {
-    /// What these destinations need.
-    pub fn new(user: Option<User>, destinations: &[Destination]) -> Self {
+    /// What this exporter needs.
+    pub fn new(user: Option<User>, exporter: &ExporterConfig) -> Self {
         let mut needs = Self { user, ..Self::default() };
-        for destination in destinations {
+        for destination in &exporter.destinations {
             match &destination.transport {
+                Transport::File(path) if exporter.rotation.is_on() && !is_special(path) => {
+                    needs.manage.push(folder(path));
+                }
                 Transport::File(path) => needs.writes(path),
                 Transport::Stdout => {}
-                Transport::Tcp(authority) => {
-                    needs.ports.extend(authority.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()));
-                    needs.reaches(authority);
+                Transport::Tcp(authority) => needs.connects(authority),
+                Transport::Tls(authority, options) => {
+                    needs.connects(authority);
+                    // They are read already; a reload reads them again.
+                    let TlsOptions { authorities, certificate, key, .. } = &**options;
+                    needs.read.extend([authorities, certificate, key].into_iter().flatten().cloned());
+                    needs.certificates |= authorities.is_none();
                 }
                 Transport::Udp(authority) => needs.reaches(authority),
             }
         }
+        if exporter.destinations.iter().any(Destination::is_connection) {
+            needs.manage.extend(exporter.spool.folder.clone());
+        }
         needs
+    }
+
+    fn connects(&mut self, authority: &str) {
+        self.ports.extend(authority.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()));
+        self.reaches(authority);
     }
 
     fn reaches(&mut self, authority: &str) {
@@ -125,8 +144,7 @@ impl Needs {
 
     fn writes(&mut self, path: &Path) {
         // A device is the file itself; a file may be moved away and made anew.
-        let is_special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
-        self.write.push(if is_special { path.to_owned() } else { folder(path) });
+        self.write.push(if is_special(path) { path.to_owned() } else { folder(path) });
     }
 
     /// Reads this file again.
@@ -138,6 +156,11 @@ impl Needs {
     pub fn removes(&mut self, path: &Path) {
         self.remove.push(folder(path));
     }
+}
+
+/// Whether something is there that is no file.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
 }
 
 fn folder(path: &Path) -> PathBuf {
@@ -193,6 +216,9 @@ mod confined {
         "/usr/lib",
         "/usr/lib64",
     ];
+    /// Certificate authorities of the system, wherever they may be.
+    const FOR_CERTIFICATES: &[&str] =
+        &["/etc/ssl", "/etc/pki", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates"];
     /// Counters of interfaces; the first has symbolic links into the second.
     const FOR_COUNTERS: &[&str] = &["/sys/class/net", "/sys/devices"];
 
@@ -222,6 +248,12 @@ mod confined {
         }
         for path in FOR_NAMES.iter().filter(|_| needs.names) {
             allow(path.as_ref(), read);
+        }
+        for path in FOR_CERTIFICATES.iter().filter(|_| needs.certificates) {
+            allow(path.as_ref(), read);
+        }
+        for path in &needs.manage {
+            allow(path, write | read | AccessFs::RemoveFile);
         }
         for path in &needs.read {
             allow(path, AccessFs::ReadFile.into());
@@ -342,6 +374,7 @@ mod confined {
             libc::SYS_recvfrom,
             libc::SYS_recvmmsg,
             libc::SYS_recvmsg,
+            libc::SYS_renameat2,
             libc::SYS_sendmmsg,
             libc::SYS_sendmsg,
             libc::SYS_sendto,
@@ -367,10 +400,13 @@ mod confined {
             libc::SYS_open,
             libc::SYS_poll,
             libc::SYS_readlink,
+            libc::SYS_rename,
             libc::SYS_stat,
             libc::SYS_unlink,
         ];
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        const OLDER: &[c_long] = &[libc::SYS_renameat];
+        #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
         const OLDER: &[c_long] = &[];
 
         /// From now on system calls fail that are not needed, in this thread and those that it starts.
@@ -477,6 +513,8 @@ pub fn probe() {
 
 #[cfg(test)]
 mod tests {
+    use weir_export::{Rotation, SpoolConfig};
+
     use super::*;
 
     #[test]
@@ -490,8 +528,8 @@ mod tests {
     #[test]
     fn needs_are_those_of_the_destinations() {
         let needs = |texts: &[&str]| {
-            let destinations: Vec<Destination> = texts.iter().map(|text| text.parse().unwrap()).collect();
-            Needs::new(None, &destinations)
+            let destinations = texts.iter().map(|text| text.parse().unwrap()).collect();
+            Needs::new(None, &ExporterConfig { destinations, ..ExporterConfig::default() })
         };
         let files = needs(&["json:-", "file:/var/lib/x/flows.ipfix", "json:flows.json", "json:/dev/null"]);
         assert!(!files.network && !files.names && files.ports.is_empty());
@@ -502,5 +540,18 @@ mod tests {
         let names = needs(&["tcp://station"]);
         assert!(names.names);
         assert_eq!(names.ports, [4739, 53]);
+        let tls = needs(&["tls://192.0.2.1?ca=a&cert=b&key=c"]);
+        assert_eq!((tls.ports, tls.certificates), (vec![4740], false));
+        assert_eq!(tls.read, ["a", "b", "c"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn folders_are_managed_for_spools_and_for_files_that_are_finished() {
+        let destinations = ["file:a/b", "tcp://192.0.2.1", "file:/dev/null"].map(|text| text.parse().unwrap()).to_vec();
+        let rotation = Rotation { interval: None, octets: Some(1) };
+        let spool = SpoolConfig { folder: Some("spool".into()), ..SpoolConfig::default() };
+        let needs = Needs::new(None, &ExporterConfig { destinations, rotation, spool, ..ExporterConfig::default() });
+        assert_eq!(needs.manage, ["a", "spool"].map(PathBuf::from));
+        assert_eq!(needs.write, [PathBuf::from("/dev/null")]);
     }
 }

@@ -71,7 +71,7 @@ pub fn line(now: &Picture, earlier: Option<&Picture>) -> String {
         grouped(sum.flows),
         grouped(metered.records_created),
         grouped(sent.records_sent),
-        grouped(dropped(&sum.sink) + sent.records_not_sent),
+        grouped(dropped(&sum.sink) + sent.lost_records()),
     );
     text
 }
@@ -131,11 +131,15 @@ pub fn news(now: &DestinationPicture, before: Option<&DestinationPicture>) -> Op
         Some(why) if !had_trouble => Some(format!("{why}; it is connected to again as soon as that succeeds")),
         Some(_) => None,
         // A file is opened anew where that is asked for.
-        None if had_trouble || (now.counters.reconnects > reconnects && now.name.contains("tcp:")) => {
-            Some(format!("connected again, {} records not sent so far", now.counters.records_not_sent))
+        None if had_trouble || (now.counters.reconnects > reconnects && is_connection(&now.name)) => {
+            Some(format!("connected again, {} records not sent so far", now.counters.lost_records()))
         }
         None => None,
     }
+}
+
+fn is_connection(destination: &str) -> bool {
+    ["tcp:", "tls:"].iter().any(|scheme| destination.contains(scheme))
 }
 
 const fn dropped(sink: &SinkCounters) -> u64 {
@@ -183,10 +187,18 @@ pub fn page(now: &Picture, latest: Option<&Picture>, earlier: Option<&Picture>) 
             "\n{}: {} records sent, {} not sent, {} reconnects{}",
             destination.name,
             grouped(counters.records_sent),
-            grouped(counters.records_not_sent),
+            grouped(counters.lost_records()),
             counters.reconnects,
             if destination.has_ended { "; given up" } else { "" }
         );
+        if let Some(trouble) = &destination.trouble {
+            let _ = writeln!(text, "    {trouble}");
+        }
+        for ((name, meaning), value) in SENT.definitions.iter().zip(counters.values()) {
+            if value > 0 && remedy(name).is_some() {
+                let _ = writeln!(text, "    {} {name}: {meaning}", grouped(value));
+            }
+        }
     }
     text
 }

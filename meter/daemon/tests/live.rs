@@ -129,6 +129,43 @@ fn who_was_killed_is_replaced_at_once() {
     assert!(second.end("TERM").0.success());
 }
 
+/// From inside: a name is resolved when its collector comes late, files get their names, and what is left at the end goes to disk.
+#[test]
+fn inside_the_sandbox_destinations_come_back_files_are_finished_and_the_spool_is_written() {
+    let Some(wire) = Wire::new() else { return };
+    wire.right.ip("link set lo up");
+    let arguments = format!(
+        "-i {} --capture packet --idle-timeout 1s --export json:tcp://localhost:5170 --export file:DIR/flows.ipfix \
+         --rotate-interval 1s --spool-dir DIR/spool",
+        Wire::RIGHT
+    );
+    let mut meter = Meter::start(&wire.right, &arguments);
+    let mut sent = wire.send(&datagrams(3, 1));
+    meter.wait_for_packets(sent);
+    meter.wait_for("it is connected to again as soon as that succeeds");
+    // There is a collector now.
+    let listener = wire.right.enter(|| TcpListener::bind("127.0.0.1:5170").unwrap());
+    let mut collector = BufReader::new(listener.accept().unwrap().0);
+    let mut line = String::new();
+    collector.read_line(&mut line).unwrap();
+    assert!(line.contains("\"packetDeltaCount\":3"), "{line}");
+    meter.wait_until("a file that is finished", |all| number(all, "sent", "files_finished") > 0);
+    let is_finished = |name: &str| name.starts_with("flows-") && name.ends_with(".ipfix");
+    let names: Vec<_> =
+        fs::read_dir(meter.path("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.iter().any(|name| is_finished(name)), "{names:?}");
+    // And now there is none again.
+    drop((collector, listener));
+    let before = meter.wait_until("it is missed", |all| number(all, "sent", "connection_failures") > 1);
+    sent += wire.send(&datagrams(2, 2));
+    meter.wait_for_packets(sent);
+    let records = number(&before, "records", "records_queued");
+    meter.wait_until("two flows", |all| number(all, "records", "records_queued") >= records + 4);
+    let (_, all, said) = meter.end("TERM");
+    assert_eq!(number(&all, "sent", "records_left_in_spool"), 2, "{all:#}");
+    assert!(said.contains("2 left in the spool") && !said.contains('✗'), "{said}");
+}
+
 #[test]
 fn the_sandbox_holds_while_exporting_goes_on() {
     let Some(wire) = Wire::new() else { return };
