@@ -288,6 +288,10 @@ impl Memory {
         if in_doubt {
             self.acknowledged = 0;
         }
+        // Otherwise they were read: nobody will ever want them.
+        while self.acknowledged > 0 {
+            self.drop_first();
+        }
         self.sent = self.acknowledged;
         self.written = self.entry_end(self.acknowledged);
         (acknowledged, others)
