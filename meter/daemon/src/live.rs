@@ -25,7 +25,7 @@ use weir_metering::{
 
 use crate::{
     backends::{self, Backend, Opened},
-    board::{Board, InterfacePicture, LaneView, Picture},
+    board::{Board, DestinationPicture, InterfacePicture, LaneView, Picture},
     cores, metrics,
     nic::Watched,
     notify::Notify,
@@ -320,7 +320,8 @@ impl Watch<'_> {
         let mut printed = (Instant::now(), self.board.read());
         let (mut seen, mut stuck) = (Vec::new(), 0);
         let mut said = Vec::new();
-        let mut destinations = printed.1.destinations.clone();
+        // Of those that were not there from the start, that is news, too.
+        let mut destinations: Vec<DestinationPicture> = Vec::new();
         loop {
             match self.orders.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
