@@ -4,7 +4,7 @@
 crate::fields! {
     /// Fields of a WireGuard tunnel. Indices are numbers that each peer makes up for one handshake.
     pub struct Wireguard = "wireguard" {
-        /// How sure it is, in percent: 100 a handshake and its answer, 90 half a handshake, 80 two packets of data that go on
+        /// How sure it is, in percent: 100 a handshake and its answer, 90 half a handshake and what goes on from it, 80 two packets of data that go on
         /// from each other.
         pub confidence: Option<u8>,
         /// Index of the peer that began the flow, read as little-endian number.

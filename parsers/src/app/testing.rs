@@ -34,6 +34,12 @@ impl Flow {
         feed
     }
 
+    /// Name of the protocol, if it is certain.
+    pub fn application(&self) -> Option<&'static str> {
+        let number = self.session.application()?;
+        weir_flow::app::SLUGS.get(usize::from(number) - 1).copied()
+    }
+
     /// All transactions, and whether something of them was cut.
     pub fn finish(mut self) -> Vec<(AppFields, bool)> {
         let mut close = |app: AppRef<'_>, _| self.closed.push((app.to_owned(), app.is_cut()));

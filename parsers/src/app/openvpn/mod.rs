@@ -7,8 +7,8 @@
 //!   operation and key (1)  session (8)  tls-crypt: packet (4), time (4), HMAC (32), the rest encrypted
 //! ```
 //!
-//! A flow is one transaction, which begins with the server's answer: of a client that nobody answers there is the name of the
-//! protocol and no more. After the answer the flow costs nothing.
+//! A flow is one transaction, which begins with the server's answer: of a client that nobody answers there is nothing, not even the
+//! name of the protocol. After the answer the flow costs nothing.
 //!
 //! - **Parsed**: resets of client and server, bare, under tls-auth with any digest, under tls-crypt; those with a key of the client
 //!   (tls-crypt-v2). Over TCP each packet follows a length of two octets.
@@ -51,6 +51,8 @@ pub struct Parser {
     /// The client's packet, and its direction.
     client: Option<(Direction, Reset)>,
     unanswered: u8,
+    /// The server has answered.
+    is_certain: bool,
 }
 
 impl super::Parser for Parser {
@@ -112,11 +114,16 @@ impl super::Parser for Parser {
                 let (index, fields) = transactions.open();
                 write(&client, &reset, fields);
                 transactions.complete(index);
+                self.is_certain = true;
                 return Step::Done;
             }
             _ => {}
         }
         if self.unanswered < MAX_UNANSWERED { step } else { Step::Reject }
+    }
+
+    fn is_certain(&self) -> bool {
+        self.is_certain
     }
 
     fn gap(&mut self, _: Direction) -> AfterGap {

@@ -88,6 +88,11 @@ fn an_answer_to_another() {
     let parts = [(Forward, client(&code(REPLAY), &[9; 5])), (Reverse, server(&code(&late), &[9; 17]))];
     assert_eq!(openvpn(&parts), None);
     let mut flow = Flow::new(Transport::Datagram, PORTS);
+    flow.feed(Forward, &client(&[], FIRST));
+    assert_eq!(flow.application(), None, "one datagram is no proof");
+    flow.feed(Reverse, &server(&[], &answer(CLIENT)));
+    assert_eq!(flow.application(), Some("openvpn"));
+    let mut flow = Flow::new(Transport::Datagram, PORTS);
     let feeds: Vec<Feed> = (0..8).map(|_| flow.feed(Forward, &client(&[], FIRST))).collect();
     assert_eq!((feeds[6], feeds[7]), (Feed::More, Feed::Done));
 }

@@ -60,11 +60,44 @@ fn a_handshake_and_its_answer() {
     let found = flow.finish();
     let AppFields::Wireguard(found) = &found[0].0 else { panic!("{found:?}") };
     assert_eq!((found.confidence, found.source_peer, found.destination_peer), (Some(100), Some(0x0102_0304), Some(9)));
-    // From the other side; the answer to another request; a request alone.
+    // From the other side.
     let found = wireguard(&[(Reverse, initiation(5)), (Forward, response(6, 5))]);
     assert_eq!((found[0].confidence, found[0].source_peer, found[0].destination_peer), (Some(100), Some(6), Some(5)));
-    assert_eq!(wireguard(&[(Forward, initiation(5)), (Reverse, response(6, 4))])[0].confidence, Some(90));
-    assert_eq!(wireguard(&[(Forward, initiation(5))])[0].confidence, Some(90));
+}
+
+#[test]
+fn one_message_has_no_name_until_another_confirms_it() {
+    let all = |parts: &[Part]| {
+        let mut flow = Flow::new(Transport::Datagram, PORTS);
+        parts.iter().for_each(|(direction, bytes)| _ = flow.feed(*direction, bytes));
+        let name = flow.application();
+        (name, flow.finish().len())
+    };
+    // A request alone, and again because the network repeats it; an answer alone; the answer to another request; other data.
+    let request = (Forward, initiation(5));
+    let answer = (Reverse, response(6, 4));
+    for stray in [
+        vec![request.clone()],
+        vec![request.clone(), request.clone()],
+        vec![answer.clone()],
+        vec![request.clone(), answer.clone()],
+        vec![request.clone(), (Reverse, data(7, 0, 16))],
+        vec![(Forward, data(5, 100, 16))],
+    ] {
+        assert_eq!(all(&stray), (None, 0), "{stray:?}");
+    }
+    for confirmed in [
+        &[request.clone(), (Forward, initiation(8))][..],
+        &[request.clone(), (Reverse, data(5, 0, 16))],
+        &[answer.clone(), (Forward, data(6, 0, 16))],
+        &[answer.clone(), (Reverse, data(4, 0, 16))],
+        &[request, (Reverse, response(6, 5))],
+    ] {
+        assert_eq!(all(confirmed), (Some("wireguard"), 1), "{confirmed:?}");
+    }
+    let found = wireguard(&[answer, (Forward, data(6, 0, 16))]);
+    assert_eq!((found[0].confidence, found[0].source_peer, found[0].destination_peer), (Some(90), Some(4), Some(6)));
+    assert_eq!(wireguard(&[(Forward, initiation(5)), (Forward, initiation(8))])[0].source_peer, Some(8));
 }
 
 #[test]
@@ -105,6 +138,6 @@ proptest! {
     #[test]
     fn anything_is_survived(parts in testing::anything()) {
         let parts: Vec<Part> = [vec![(Forward, initiation(1))], parts].concat();
-        prop_assert_eq!(testing::read(Transport::Datagram, PORTS, &parts).len(), 1);
+        prop_assert!(testing::read(Transport::Datagram, PORTS, &parts).len() <= 1);
     }
 }
