@@ -306,7 +306,7 @@ signed_field!(i8, u8; i16, u16; i64, u64;);
 pub struct Compact<T>(T);
 
 macro_rules! compact {
-    ($($int:ty)*) => {$(
+    ($($value:ident $wide:ident: $($int:ty)*;)*) => {$($(
         impl Compact<$int> {
             /// The largest number that it holds.
             pub const MAX: $int = <$int>::MAX - 1;
@@ -348,20 +348,18 @@ macro_rules! compact {
                 *self = Self::default();
             }
             fn value<'a>(&'a self, _: &'a Memory) -> Option<Value<'a>> {
-                self.get().map(|v| Value::Unsigned(u64::from(v)))
+                self.get().map(|v| Value::$value($wide::from(v)))
             }
-            fn assign(&mut self, value: Value<'_>, _: &mut Memory) -> bool {
-                let v = match value {
-                    Value::Unsigned(v) => <$int>::try_from(v).ok(),
-                    _ => None,
-                };
-                v.into_iter().for_each(|v| self.set(v));
-                v.is_some()
+            fn assign(&mut self, value: Value<'_>, memory: &mut Memory) -> bool {
+                let mut option: Option<$int> = None;
+                let is_assigned = option.assign(value, memory);
+                option.into_iter().for_each(|v| self.set(v));
+                is_assigned
             }
         }
-    )*};
+    )*)*};
 }
-compact!(u8 u16 u32 u64);
+compact!(Unsigned u64: u8 u16 u32 u64; Signed i64: i64;);
 
 /// Text of at most `MAX` octets, as it came from the wire. Empty and absent are the same.
 #[derive(Clone, Debug, Default)]

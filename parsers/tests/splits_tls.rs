@@ -85,11 +85,11 @@ fn certificate(len: usize) -> Vec<u8> {
     message(11, &vector::<3>(&[vector::<3>(&leaf), vector::<3>(&vec![0; len])].concat()))
 }
 
-/// What each side sends, and what else comes between: alerts, early data, another hello, a certificate, junk.
+/// What each side sends, and what else comes between: alerts, early data, another hello, certificates, junk.
 fn flow() -> impl Strategy<Value = Vec<Part>> {
     let sizes = (1_usize..600, 1_usize..900, 1_usize..2000);
-    (sizes, any::<[bool; 5]>(), any::<Option<(u16, u8, bool)>>()).prop_map(
-        |((padding, size, certified), [warned, retried, early, is_tls13, resumed], junk)| {
+    (sizes, any::<[bool; 6]>(), any::<Option<(u16, u8, bool)>>()).prop_map(
+        |((padding, size, certified), [warned, retried, early, is_tls13, resumed, asked], junk)| {
             let change = [20, 3, 3, 0, 1, 1];
             let data = [&[23, 3, 3][..], &vector::<2>(&[9; 300])].concat();
             let mut forward = records(&client(padding, early), size);
@@ -109,7 +109,12 @@ fn flow() -> impl Strategy<Value = Vec<Part>> {
             }
             reverse.extend(records(&flight, size));
             reverse.extend([&change[..], &data].concat());
-            parts.extend([(Forward, forward), (Reverse, reverse), (Forward, [&change[..], &data].concat())]);
+            let mut answer = Vec::new();
+            if asked {
+                answer.extend(records(&[certificate(certified), message(16, &[7; 66])].concat(), size));
+            }
+            answer.extend([&change[..], &data].concat());
+            parts.extend([(Forward, forward), (Reverse, reverse), (Forward, answer)]);
             if let Some((at, bits, is_reverse)) = junk {
                 let (_, bytes) = &mut parts[usize::from(is_reverse)];
                 let at = usize::from(at) % bytes.len();

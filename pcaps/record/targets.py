@@ -678,6 +678,45 @@ def handshakes(lab, path):
         client(4434, "-dtls1", "-servername", "small.example.com", *weak)
 
 
+@target("tls/client-certificates.pcap", "openssl over TCP and UDP, TLS 1.2, TLS 1.3 and DTLS 1.2: clients that are asked for a certificate, with one, with another that the "
+        "server does not take, without, and where the session is resumed", ["openssl"])
+def client_certificates(lab, path):
+    lab.host("desk", "192.0.2.11/24", "2001:db8:1::11/64")
+    lab.host("web", "198.51.100.80/24", "2001:db8:2::80/64")
+    ssl = lambda *a: sh("openssl", *a)
+    issuer, alice = "/run/lab/issuer", "/run/lab/alice"
+    ssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/C=CZ/O=Example/CN=Example Users", "-keyout", issuer + ".key", "-out", issuer + ".crt")
+    ssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/C=CZ/O=Example/OU=Staff/CN=alice", "-keyout", alice + ".key", "-out", alice + ".csr")
+    ssl("x509", "-req", "-days", "365", "-in", alice + ".csr", "-CA", issuer + ".crt", "-CAkey", issuer + ".key", "-CAcreateserial", "-out", alice + ".crt")
+    known = ("-cert", alice + ".crt", "-key", alice + ".key")
+    stranger = ("-cert", (files := lab.certificate("stranger"))[0], "-key", files[1])
+    cert, key = lab.certificate("www.example.org")
+    ask = ("-cert", cert, "-key", key, "-CAfile", issuer + ".crt", "-verify_return_error")
+
+    def server(port, *a):
+        # It ends with its standard input.
+        command = " ".join(["sleep 600 | openssl s_server -quiet -accept", f"198.51.100.80:{port}", *map(str, a)])
+        lab.start("web", "sh", "-c", command, **{"udp" if "-mtu" in a else "tcp": [port]})
+
+    server(443, *ask, "-www", "-Verify", "2", "-no_ticket")
+    server(8443, *ask, "-www", "-verify", "2")
+    server(4433, *ask, "-dtls1_2", "-listen", "-mtu", "400", "-verify", "2")
+
+    def client(port, *a):
+        lab.run("desk", "openssl", "s_client", "-connect", f"198.51.100.80:{port}", "-servername", "www.example.org", *a, stdin=b"GET / HTTP/1.0\r\n\r\n", ok=None)
+
+    session = ("-sess_out", "/run/lab/session", "-ign_eof")
+    again = ("-sess_in", "/run/lab/session", "-ign_eof")
+    with lab.capture(path):
+        client(443, "-tls1_2", *known, *session)
+        client(443, "-tls1_2", *known, *again)
+        client(443, "-tls1_2", *stranger)
+        client(443, "-tls1_2")
+        client(8443, "-tls1_2")
+        client(8443, "-tls1_3", *known)
+        client(4433, "-dtls1_2", *known, "-mtu", "400")
+
+
 # ---------------------------------------------------------------- time
 
 def chrony(lab, host, text, *argv):

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! TLS (RFC 8446, RFC 5246) and DTLS (RFC 9147, RFC 6347): one ClientHello, and what the server answers.
 
-use crate::{List, OnceOctets, OnceText, ShortOctets, ShortText, Text, TextList};
+use crate::{Compact, List, OnceOctets, OnceText, ShortOctets, ShortText, Text, TextList};
 
 crate::fields! {
     /// Fields of a TLS handshake.
@@ -60,9 +60,9 @@ crate::fields! {
         /// Names of subjectAltName (RFC 5280 section 4.2.1.6): DNS names, mail addresses, URIs, IP addresses.
         pub certificate_alternative_names: TextList<64, 255>,
         /// The certificate is valid from then on (RFC 5280 section 4.1.2.5): seconds since 1970-01-01 00:00 UTC.
-        pub certificate_not_before: Option<i64>,
+        pub certificate_not_before: Compact<i64>,
         /// The certificate is valid until then, in the same unit.
-        pub certificate_not_after: Option<i64>,
+        pub certificate_not_after: Compact<i64>,
         /// Serial number of the certificate (RFC 5280 section 4.1.2.2), without an octet that only says that it is positive.
         pub certificate_serial: OnceOctets<32>,
         /// SHA-256 of the certificate.
@@ -73,5 +73,14 @@ crate::fields! {
         pub certificate_key_algorithm: OnceText<64>,
         /// Algorithm that the certificate was signed with (RFC 5280 section 4.1.1.2): object identifier in decimals.
         pub certificate_signature_algorithm: OnceText<64>,
+        /// Subject of the client's certificate, as the next three until TLS 1.2, where the server has asked for one (RFC 5246 section
+        /// 7.4.6), written as in RFC 4514.
+        pub client_certificate_subject: OnceText<512>,
+        /// Issuer of the client's certificate, written as in RFC 4514.
+        pub client_certificate_issuer: OnceText<512>,
+        /// Serial number of the client's certificate, without an octet that only says that it is positive.
+        pub client_certificate_serial: OnceOctets<32>,
+        /// SHA-256 of the client's certificate.
+        pub client_certificate_sha256: OnceOctets<32>,
     }
 }

@@ -36,4 +36,8 @@ rows! { Tls:
     certificate_key_bits "tlsCertificateKeyBits" Signed32 = flowmon(356);
     certificate_key_algorithm "tlsCertificateKeyAlgorithm" String = weir(110);
     certificate_signature_algorithm "tlsCertificateSignatureAlgorithm" String = weir(111);
+    client_certificate_subject "tlsClientCertificateSubject" String = weir(480);
+    client_certificate_issuer "tlsClientCertificateIssuer" String = weir(481);
+    client_certificate_serial "tlsClientCertificateSerialNumber" OctetArray = weir(482);
+    client_certificate_sha256 "tlsClientCertificateSha256" OctetArray = weir(483);
 }

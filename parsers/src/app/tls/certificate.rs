@@ -69,12 +69,46 @@ const TYPES: &[(&[u8], &str)] = &[
 /// Most relative names of a distinguished name that are written; the others are the least specific ones.
 const MAX_NAMES: usize = 32;
 
-/// Reads a certificate into the fields; `text` is memory to write in.
-pub(super) fn read(der: &[u8], fields: &mut Tls, text: &mut Vec<u8>) {
-    let Some(mut whole) = element(&mut Cursor::new(der), SEQUENCE).map(Cursor::new) else { return };
-    let Some(signed) = element(&mut whole, SEQUENCE) else { return };
+/// Reads the client's certificate into the fields; `text` is memory to write in.
+pub(super) fn read_client(der: &[u8], fields: &mut Tls, text: &mut Vec<u8>) {
+    let Some((signed, _)) = parts(der) else { return };
+    fields.client_certificate_sha256.set(&Sha256::digest(der), &mut fields.memory);
+    let _ = read_client_signed(&mut Cursor::new(signed), fields, text);
+}
+
+/// `None` if it ends early.
+fn read_client_signed(c: &mut Cursor<'_>, fields: &mut Tls, text: &mut Vec<u8>) -> Option<()> {
+    let (serial, issuer) = serial_and_issuer(c)?;
+    fields.client_certificate_serial.set(serial, &mut fields.memory);
+    write_name(issuer?, text);
+    fields.client_certificate_issuer.set(text, &mut fields.memory);
+    element(c, SEQUENCE)?;
+    let subject = element(c, SEQUENCE)?;
+    write_name(subject, text);
+    fields.client_certificate_subject.set(text, &mut fields.memory);
+    Some(())
+}
+
+/// What is signed, and the algorithm. `None` if it is no certificate.
+fn parts(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut whole = Cursor::new(element(&mut Cursor::new(der), SEQUENCE)?);
+    let signed = element(&mut whole, SEQUENCE)?;
     // A public key alone (RFC 7250) has a string of bits here.
-    let Some(algorithm) = element(&mut whole, SEQUENCE) else { return };
+    Some((signed, element(&mut whole, SEQUENCE)?))
+}
+
+/// What is signed begins so: serial number, and the issuer, if that much is there.
+fn serial_and_issuer<'a>(c: &mut Cursor<'a>) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+    if c.rest().first() == Some(&VERSION) {
+        any(c)?;
+    }
+    let serial = magnitude(element(c, INTEGER)?);
+    Some((serial, element(c, SEQUENCE).and_then(|_| element(c, SEQUENCE))))
+}
+
+/// Reads the server's certificate into the fields; `text` is memory to write in.
+pub(super) fn read(der: &[u8], fields: &mut Tls, text: &mut Vec<u8>) {
+    let Some((signed, algorithm)) = parts(der) else { return };
     fields.certificate_sha256.set(&Sha256::digest(der), &mut fields.memory);
     set_algorithm(algorithm, &mut fields.certificate_signature_algorithm, &mut fields.memory, text);
     let _ = read_signed(&mut Cursor::new(signed), fields, text);
@@ -82,20 +116,20 @@ pub(super) fn read(der: &[u8], fields: &mut Tls, text: &mut Vec<u8>) {
 
 /// `None` if it ends early.
 fn read_signed(c: &mut Cursor<'_>, fields: &mut Tls, text: &mut Vec<u8>) -> Option<()> {
-    if c.rest().first() == Some(&VERSION) {
-        any(c)?;
-    }
-    let serial = magnitude(element(c, INTEGER)?);
+    let (serial, issuer) = serial_and_issuer(c)?;
     fields.certificate_serial.set(serial, &mut fields.memory);
-    element(c, SEQUENCE)?;
-    let issuer = element(c, SEQUENCE)?;
+    let issuer = issuer?;
     write_name(issuer, text);
     fields.certificate_issuer.set(text, &mut fields.memory);
     attribute(issuer, COMMON_NAME, text);
     fields.certificate_issuer_name.set(text, &mut fields.memory);
     let mut validity = Cursor::new(element(c, SEQUENCE)?);
-    fields.certificate_not_before = any(&mut validity).and_then(|(tag, value)| seconds(tag, value));
-    fields.certificate_not_after = any(&mut validity).and_then(|(tag, value)| seconds(tag, value));
+    for time in [&mut fields.certificate_not_before, &mut fields.certificate_not_after] {
+        any(&mut validity)
+            .and_then(|(tag, value)| seconds(tag, value))
+            .into_iter()
+            .for_each(|seconds| time.set(seconds));
+    }
     let subject = element(c, SEQUENCE)?;
     write_name(subject, text);
     fields.certificate_subject.set(text, &mut fields.memory);

@@ -11,8 +11,8 @@
 use weir_flow::{allocated, app::Tls};
 
 use super::{
-    CERTIFICATE, CLIENT_HELLO, Input, NEW_SESSION_TICKET, Parser, Probe, SERVER_HELLO, Side, Step, Transactions, alert,
-    certificate_span,
+    CERTIFICATE, CLIENT_HELLO, Input, NEW_SESSION_TICKET, Parser, Probe, SERVER_HELLO, SUPPLEMENTAL_DATA, Side, Step,
+    Transactions, alert, certificate, certificate_span,
     fingerprint::{self, Carrier},
     finish, hello, read_certificate,
     records::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE},
@@ -183,6 +183,12 @@ impl Parser {
         scratch: &mut fingerprint::Scratch,
     ) -> Step {
         let side = input.direction.index();
+        if self.sides[side] == Side::Over && matches!(input.bytes.first(), Some(128..=191)) {
+            return Step::Handover(0);
+        }
+        if self.sides == [Side::Over; 2] {
+            return self.before_media(input.bytes.len());
+        }
         let mut c = Cursor::new(input.bytes);
         while self.sides[side] != Side::Over
             && let Some(record) = record(&mut c)
@@ -190,19 +196,29 @@ impl Parser {
             let is_finished = match record {
                 (HANDSHAKE, Some(octets)) => self.fragments(side, octets, transactions, scratch),
                 (ALERT, Some(&[level, description])) if alert(level, description, transactions) => {
-                    finish(transactions);
-                    true
+                    return finish(transactions);
                 }
                 (CHANGE_CIPHER_SPEC, _) | (_, None) => self.encrypted(side, transactions),
                 _ => false,
             };
             if is_finished {
                 self.assembly = None;
-                return Step::Done;
+                return self.before_media(input.bytes.len());
             }
         }
         // What else comes between the two, such as STUN and media (RFC 7983), is passed over.
         Step::Consumed(input.bytes.len())
+    }
+
+    /// A datagram of which nothing is wanted, now that the handshake is over: what may follow is media.
+    fn before_media(&mut self, octets: usize) -> Step {
+        match self.early.checked_sub(1) {
+            Some(left) => {
+                self.early = left;
+                Step::Consumed(octets)
+            }
+            None => Step::Done,
+        }
     }
 
     /// What comes from now on from this side is encrypted.
@@ -248,9 +264,14 @@ impl Parser {
             CLIENT_HELLO => fits && (state == Side::Fresh || (state == Side::Client && fragment.number > 0)),
             SERVER_HELLO => fits && matches!(state, Side::Fresh | Side::Retry),
             // It may come before the ServerHello.
+            CERTIFICATE if state == Side::Answer => true,
             CERTIFICATE => !self.has_certificate && matches!(state, Side::Fresh | Side::Retry | Side::Certificate),
+            SUPPLEMENTAL_DATA => false,
             // The Certificate would have this number.
-            _ => state == Side::Certificate && fragment.number == self.server_number.wrapping_add(1),
+            _ => {
+                matches!(state, Side::Certificate | Side::Answer)
+                    && fragment.number == self.within[side].wrapping_add(1)
+            }
         }
     }
 
@@ -263,20 +284,27 @@ impl Parser {
         transactions: &mut Transactions<Tls>,
         scratch: &mut fingerprint::Scratch,
     ) -> bool {
+        if matches!(fragment.kind, CLIENT_HELLO | SERVER_HELLO) {
+            self.within[side] = fragment.number;
+        }
         match fragment.kind {
             // The answer to a HelloVerifyRequest is the first hello again, with a cookie.
             CLIENT_HELLO if self.sides[side] == Side::Client && hello::has_cookie(body) => false,
             CLIENT_HELLO => self.client_hello(side, Carrier::Dtls, body, transactions, scratch),
             SERVER_HELLO => {
-                self.server_number = fragment.number;
                 let is_finished = self.server_hello(side, body, transactions, scratch);
                 // The Certificate may have come before.
                 let is_known = self.sides[side] == Side::Certificate && self.has_certificate;
                 if is_known { self.full_handshake(side, transactions) } else { is_finished }
             }
+            CERTIFICATE if self.sides[side] == Side::Answer => {
+                read_certificate(body, certificate::read_client, transactions, scratch);
+                self.end(side, transactions)
+            }
+            _ if self.sides[side] == Side::Answer => self.end(side, transactions),
             CERTIFICATE => {
                 self.has_certificate = true;
-                read_certificate(body, transactions, scratch);
+                read_certificate(body, certificate::read, transactions, scratch);
                 self.sides[side] == Side::Certificate && self.full_handshake(side, transactions)
             }
             NEW_SESSION_TICKET => self.resumed(side, transactions),

@@ -60,6 +60,8 @@ pub(super) struct Seen {
     pub(super) ticket: bool,
     /// It has early_data (RFC 8446 section 4.2.10).
     pub(super) early_data: bool,
+    /// It has use_srtp (RFC 5764 section 4.1).
+    pub(super) srtp: bool,
     /// It has pre_shared_key (RFC 8446 section 4.2.11).
     pub(super) pre_shared_key: bool,
     /// Nothing of it lies about a length.

@@ -17,6 +17,8 @@ const SERVER_NAME: u16 = 0;
 const SUPPORTED_GROUPS: u16 = 10;
 const EC_POINT_FORMATS: u16 = 11;
 const SIGNATURE_ALGORITHMS: u16 = 13;
+/// RFC 5764 section 4.1.
+const USE_SRTP: u16 = 14;
 const ALPN: u16 = 16;
 const SESSION_TICKET: u16 = 35;
 const PRE_SHARED_KEY: u16 = 41;
@@ -126,6 +128,7 @@ fn client_extension(kind: u16, data: &[u8], fields: &mut Tls, scratch: &mut Scra
         ALPN => _ = alpn(data, fields, scratch),
         SESSION_TICKET => scratch.seen.ticket = !data.is_empty(),
         EARLY_DATA => scratch.seen.early_data = true,
+        USE_SRTP => scratch.seen.srtp = true,
         SUPPORTED_VERSIONS => numbers(vector8(&mut Cursor::new(data)).unwrap_or_default(), &mut scratch.versions),
         ENCRYPTED_CLIENT_HELLO => fields.ech = Some(1),
         ENCRYPTED_SERVER_NAME if fields.ech.is_none() => fields.ech = Some(2),

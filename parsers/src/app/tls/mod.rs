@@ -5,17 +5,20 @@
 //! A ClientHello and its answer are one transaction. Where the server asks for another ClientHello (HelloRetryRequest,
 //! RFC 8446 section 4.1.4), that one and its answer are a second transaction, since their fingerprints differ; if the second hello
 //! is not seen, the ServerHello replaces what the request said. A hello that DTLS repeats with a cookie (HelloVerifyRequest) is the
-//! same hello. After both hellos, and until TLS 1.2 the server's certificate, the flow costs nothing.
+//! same hello. After both hellos, and until TLS 1.2 what the client answers to the server's certificate, the flow costs nothing.
 //!
 //! DTLS has no name of its own: it has the same fields, and the flow's transport and its versions (0xfeff, 0xfefd, 0xfefc) tell it.
 //!
 //! - **Parsed**: the record layer, handshake messages cut over any number of records, ClientHello and ServerHello
 //!   (RFC 8446 section 4.1), the extensions server_name (RFC 6066 section 3), supported_versions,
 //!   application_layer_protocol_negotiation (RFC 7301), what the fingerprints JA3, JA3S and JA4 need, without the values
-//!   reserved by RFC 8701 (GREASE); which way a session was resumed; the first certificate of the server (RFC 5280), the others
-//!   are not looked at; alerts in the clear. Drafts of TLS 1.3 give their raw version. Of DTLS, fragments of messages in any order.
-//!   What a server says that does not speak TLS is recognised anew.
-//! - **Not parsed**: the client's certificate, anything encrypted (Encrypted Client Hello gives the outer hello; certificates from
+//!   reserved by RFC 8701 (GREASE); which way a session was resumed; the first certificate of the server (RFC 5280) and of the
+//!   client (RFC 5246 section 7.4.6), the others are not looked at; alerts in the clear. Drafts of TLS 1.3 give their raw version.
+//!   Of DTLS, fragments of messages in any order. What a server says that does not speak TLS is recognised anew.
+//! - **What follows**: media on the same ports, for which DTLS has made the keys (RFC 5764), are recognised anew: a datagram that
+//!   begins with an octet from 128 to 191 (RFC 7983 section 7), of a side whose handshake is over. Where the client offers use_srtp,
+//!   64 datagrams after the handshake are waited for; STUN may be among them.
+//! - **Not parsed**: anything encrypted (Encrypted Client Hello gives the outer hello; certificates from
 //!   TLS 1.3 on), hellos in SSL 2.0 form, a second handshake on the same connection. Not recorded: random values, identifiers of
 //!   sessions.
 //! - **Bounds**: 32 KiB from the first octet of a message to the last that is wanted, record headers included; in DTLS 8 KiB of each of
@@ -60,6 +63,9 @@ const FATAL: u8 = 2;
 /// Most records of early data that are passed over to find a second hello.
 const MAX_EARLY: u8 = 16;
 
+/// Most datagrams between a handshake and media.
+const MAX_BEFORE_MEDIA: u8 = 64;
+
 /// Values of `Tls::resumption`.
 mod resumption {
     pub(super) const NONE: u8 = 0;
@@ -80,6 +86,8 @@ enum Side {
     Retry,
     /// It sent a ServerHello; its Certificate.
     Certificate,
+    /// It got a ServerHello; its Certificate, if it is asked for one, or what comes in place of it.
+    Answer,
     /// Nothing of interest.
     Over,
 }
@@ -88,7 +96,8 @@ enum Side {
 #[derive(Debug, Default)]
 pub struct Parser {
     sides: [Side; 2],
-    /// Octets of a record that come next, of each direction: the message before ended within the record.
+    /// Octets of a record that come next, of each direction: the message before ended within the record. Of DTLS, where that
+    /// cannot be: the number of the hello, of each direction.
     within: [u16; 2],
     /// A hash of the identifier of the session that the client wants to resume; 0 without one.
     session: u32,
@@ -96,12 +105,10 @@ pub struct Parser {
     has_ticket: bool,
     /// The server has given the session an identifier.
     has_session: bool,
-    /// Records of early data that may still come.
+    /// Records of early data that may still come; of DTLS, datagrams before media.
     early: u8,
     /// Of DTLS: the server's Certificate was read.
     has_certificate: bool,
-    /// Of DTLS: the number of the ServerHello.
-    server_number: u16,
     /// Of DTLS: messages of which not all fragments have come.
     assembly: Option<Box<Assembly>>,
 }
@@ -303,11 +310,15 @@ impl Parser {
                 self.sides[side] = Side::Retry;
                 false
             }
-            (SUPPLEMENTAL_DATA, Side::Certificate) => false,
+            (SUPPLEMENTAL_DATA, Side::Certificate | Side::Answer) => false,
             (NEW_SESSION_TICKET, Side::Certificate) => self.resumed(side, transactions),
             (CERTIFICATE, Side::Certificate) => {
-                read_certificate(body, transactions, fingerprint);
+                read_certificate(body, certificate::read, transactions, fingerprint);
                 self.full_handshake(side, transactions)
+            }
+            (CERTIFICATE, Side::Answer) => {
+                read_certificate(body, certificate::read_client, transactions, fingerprint);
+                self.end(side, transactions)
             }
             (_, Side::Certificate) => self.full_handshake(side, transactions),
             _ => self.end(side, transactions),
@@ -341,11 +352,15 @@ impl Parser {
         hello::read_client_of(carrier, body, fields, scratch);
         self.session = scratch.seen.session;
         self.has_ticket = scratch.seen.ticket;
-        self.early = if scratch.seen.early_data { MAX_EARLY } else { 0 };
-        if is_second || matches!(self.sides[side ^ 1], Side::Certificate | Side::Over) {
+        self.early = match carrier {
+            Carrier::Dtls if scratch.seen.srtp => MAX_BEFORE_MEDIA,
+            Carrier::Tcp if scratch.seen.early_data => MAX_EARLY,
+            _ => 0,
+        };
+        if is_second || self.sides[side ^ 1] == Side::Over {
             return self.end(side, transactions);
         }
-        self.sides[side] = Side::Client;
+        self.sides[side] = if self.sides[side ^ 1] == Side::Certificate { Side::Answer } else { Side::Client };
         false
     }
 
@@ -364,11 +379,12 @@ impl Parser {
             return false;
         }
         let seen = scratch.seen;
+        let hides_certificates = fields.version.is_none_or(hello::hides_certificates);
         // No other hello is asked for.
         if self.sides[side ^ 1] == Side::Client {
-            self.sides[side ^ 1] = Side::Over;
+            self.sides[side ^ 1] = if hides_certificates { Side::Over } else { Side::Answer };
         }
-        if fields.version.is_none_or(hello::hides_certificates) {
+        if hides_certificates {
             let resumption = if seen.pre_shared_key { resumption::PRE_SHARED_KEY } else { resumption::NONE };
             fields.resumption = seen.is_whole.then_some(resumption);
             return self.end(side, transactions);
@@ -385,6 +401,10 @@ impl Parser {
             // Where the ClientHello was not seen, the identifier is a guess.
             let by_session = self.has_session && !self.has_ticket;
             fields.resumption = Some(if by_session { resumption::SESSION } else { resumption::TICKET });
+        }
+        // There are no certificates then.
+        if self.sides[side ^ 1] == Side::Answer {
+            self.sides[side ^ 1] = Side::Over;
         }
         self.end(side, transactions)
     }
@@ -407,12 +427,17 @@ impl Parser {
 }
 
 /// Reads the first certificate of a Certificate, of which all that is wanted is there.
-fn read_certificate(body: &[u8], transactions: &mut Transactions<Tls>, scratch: &mut fingerprint::Scratch) {
+fn read_certificate(
+    body: &[u8],
+    read: impl FnOnce(&[u8], &mut Tls, &mut Vec<u8>),
+    transactions: &mut Transactions<Tls>,
+    scratch: &mut fingerprint::Scratch,
+) {
     let mut c = Cursor::new(body);
     let leaf = c.u24().and_then(|_| c.u24()).and_then(|len| c.take(len as usize));
     if let Some(leaf) = leaf
         && let Some(fields) = current(transactions)
     {
-        certificate::read(leaf, fields, &mut scratch.text);
+        read(leaf, fields, &mut scratch.text);
     }
 }

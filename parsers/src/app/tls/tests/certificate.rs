@@ -132,7 +132,10 @@ fn all_that_is_asked_for_is_read() {
     assert_eq!(of(tls.certificate_issuer_name.as_bytes(m)), "Weir CA");
     assert_eq!(names(&tls), ["www.example.org", "192.0.2.1", "2001:db8::1", "a@example.org"]);
     // 2024-02-29 23:59:59 and 2099-12-31 00:00:00.
-    assert_eq!((tls.certificate_not_before, tls.certificate_not_after), (Some(1_709_251_199), Some(4_102_358_400)));
+    assert_eq!(
+        (tls.certificate_not_before.get(), tls.certificate_not_after.get()),
+        (Some(1_709_251_199), Some(4_102_358_400))
+    );
     assert_eq!(tls.certificate_serial.as_bytes(m), [0x9a, 0x55]);
     assert_eq!(tls.certificate_sha256.as_bytes(m), &Sha256::digest(leaf())[..]);
     assert_eq!(tls.certificate_key_bits, Some(2048));
@@ -185,8 +188,9 @@ fn keys_have_lengths() {
 
 #[test]
 fn times_are_in_utc_or_not_read() {
-    let time =
-        |tag: u8, value: &[u8]| Made { not_before: tlv(tag, value), ..Made::default() }.read().certificate_not_before;
+    let time = |tag: u8, value: &[u8]| {
+        Made { not_before: tlv(tag, value), ..Made::default() }.read().certificate_not_before.get()
+    };
     assert_eq!(time(0x17, b"700101000000Z"), Some(0));
     assert_eq!(time(0x17, b"7001010000Z"), Some(0));
     assert_eq!(time(0x17, b"491231235959Z"), Some(2_524_607_999));
@@ -225,11 +229,11 @@ fn the_certificate_comes_after_the_server_hello() {
     let flight = [&hello[..], &message(&leaf(), 60_000), &handshake(14, &[])].concat();
     let whole = [&records(&hello, 999), &records(&message(&leaf(), 9), 16_384)[..]].concat();
     let (expected, feed) = run(&[(Forward, &client), (Reverse, &whole)]);
-    assert_eq!((names(&expected[0]).len(), expected[0].resumption, feed), (4, Some(0), Feed::Done));
+    assert_eq!((names(&expected[0]).len(), expected[0].resumption, feed), (4, Some(0), Feed::More));
     for size in [1, 3, 100, 16_384] {
         let server = records(&flight, size);
         let (found, feed) = run(&[(Forward, &client), (Reverse, &server)]);
-        assert_eq!((&found, feed), (&expected, Feed::Done), "{size}");
+        assert_eq!((&found, feed), (&expected, Feed::More), "{size}");
         for piece in [1, 7, 1400] {
             let mut parts = vec![(Forward, &client[..])];
             parts.extend(server.chunks(piece).map(|piece| (Reverse, piece)));
@@ -242,6 +246,76 @@ fn the_certificate_comes_after_the_server_hello() {
     // In TLS 1.3 what comes then is encrypted, whatever it looks like.
     let hidden = [&records(&tls13([5; 32]), 999), &whole[..]].concat();
     assert_eq!(names(&run(&[(Forward, &client), (Reverse, &hidden)]).0[0]).len(), 0);
+}
+
+/// A certificate that differs from the server's.
+pub(super) fn of_client() -> Vec<u8> {
+    Made {
+        serial: vec![0x17],
+        subject: vec![relative(O, 0x0c, b"Weir"), relative(CN, 0x0c, b"alice")],
+        issuer: vec![relative(CN, 0x0c, b"Weir Users")],
+        ..Made::default()
+    }
+    .der()
+}
+
+/// What is told of the client's certificate: subject, issuer, serial number, digest.
+pub(super) fn told_of_client(tls: &Tls) -> [String; 4] {
+    let m = &tls.memory;
+    [
+        text(tls.client_certificate_subject.as_bytes(m)).to_owned(),
+        text(tls.client_certificate_issuer.as_bytes(m)).to_owned(),
+        hex(tls.client_certificate_serial.as_bytes(m)),
+        hex(tls.client_certificate_sha256.as_bytes(m)),
+    ]
+}
+
+pub(super) fn of_alice() -> [String; 4] {
+    ["CN=alice,O=Weir".into(), "CN=Weir Users".into(), "17".into(), hex(&Sha256::digest(of_client()))]
+}
+
+const NONE: [String; 4] = [String::new(), String::new(), String::new(), String::new()];
+
+/// Hello, Certificate, CertificateRequest, ServerHelloDone.
+fn asking() -> Vec<u8> {
+    let hello = server_hello(0x0303, [5; 32], 0xc02f, &[]);
+    let flight = [&hello[..], &message(&leaf(), 9), &handshake(13, &[1, 1, 0, 0, 0, 0]), &handshake(14, &[])].concat();
+    records(&flight, 16_384)
+}
+
+#[test]
+fn the_certificate_of_the_client_comes_after_that_of_the_server() {
+    let (client, server) = (records(&modern(), 16_384), asking());
+    let exchange = handshake(16, &[7; 66]);
+    let answer = [&message(&of_client(), 40_000)[..], &exchange].concat();
+    for size in [1, 100, 16_384] {
+        let answer = records(&answer, size);
+        let (found, feed) = run(&[(Forward, &client), (Reverse, &server), (Forward, &answer)]);
+        let [tls] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((told_of_client(tls), names(tls).len(), feed), (of_alice(), 4, Feed::Done), "{size}");
+        for piece in [1, 50] {
+            let mut parts = vec![(Forward, &client[..]), (Reverse, &server[..])];
+            parts.extend(answer.chunks(piece).map(|piece| (Forward, piece)));
+            assert_eq!(run(&parts), (found.clone(), Feed::Done), "{size} {piece}");
+        }
+    }
+    // None is asked for; none fits, so that the list is empty; what lies; a session that is resumed; a refusal.
+    let lying = handshake(11, &[0, 0, 9, 0, 0, 4, 1, 2, 3, 4]);
+    let empty = handshake(11, &[0, 0, 0]);
+    let refusal = [21, 3, 3, 0, 2, 2, 42];
+    let change = [20, 3, 3, 0, 1, 1];
+    for answer in [&records(&exchange, 999)[..], &records(&empty, 999), &records(&lying, 999), &refusal, &change] {
+        let (found, feed) = run(&[(Forward, &client), (Reverse, &server), (Forward, answer)]);
+        assert_eq!((found.len(), told_of_client(&found[0]), feed), (1, NONE, Feed::Done), "{answer:02x?}");
+        assert_eq!(found[0].alert, (answer == refusal).then_some(42));
+        assert_eq!(names(&found[0]).len(), 4);
+    }
+    // The end of a truncated one is left out.
+    let mut cut = of_client();
+    cut.truncate(40);
+    let answer = records(&message(&cut, 9), 999);
+    let (found, feed) = run(&[(Forward, &client), (Reverse, &server), (Forward, &answer)]);
+    assert_eq!((told_of_client(&found[0]), feed), (NONE, Feed::Done));
 }
 
 #[test]
@@ -259,13 +333,13 @@ fn a_certificate_that_lies_is_left_out() {
     for lie in lies {
         let server = records(&[&hello[..], &handshake(11, lie), &handshake(14, &[])].concat(), 16_384);
         let (found, feed) = run(&[(Forward, &client), (Reverse, &server)]);
-        assert_eq!((found[0].version, found[0].resumption, feed), (Some(0x0303), Some(0), Feed::Done), "{lie:?}");
+        assert_eq!((found[0].version, found[0].resumption, feed), (Some(0x0303), Some(0), Feed::More), "{lie:?}");
         assert!(found[0].certificate_sha256.as_bytes(&found[0].memory).is_empty());
     }
     // Larger than what is kept.
     let large = records(&[&hello[..], &message(&vec![0x30; 40_000], 0)].concat(), 16_384);
     let (found, feed) = run(&[(Forward, &client), (Reverse, &large)]);
-    assert_eq!((found[0].version, feed), (Some(0x0303), Feed::Done));
+    assert_eq!((found[0].version, feed), (Some(0x0303), Feed::More));
 }
 
 fn text_of(tag: u8) -> impl Strategy<Value = (u8, Vec<u8>)> {
@@ -333,8 +407,8 @@ proptest! {
                 last(theirs.issuer().iter_common_name().map(|a| a.as_slice()).collect())
             );
             prop_assert_eq!(tls.certificate_serial.as_bytes(m), theirs.raw_serial());
-            prop_assert_eq!(tls.certificate_not_before, Some(theirs.validity().not_before.timestamp()));
-            prop_assert_eq!(tls.certificate_not_after, Some(theirs.validity().not_after.timestamp()));
+            prop_assert_eq!(tls.certificate_not_before.get(), Some(theirs.validity().not_before.timestamp()));
+            prop_assert_eq!(tls.certificate_not_after.get(), Some(theirs.validity().not_after.timestamp()));
             prop_assert_eq!(
                 text(tls.certificate_signature_algorithm.as_bytes(m)),
                 theirs.signature_algorithm.algorithm.to_id_string()

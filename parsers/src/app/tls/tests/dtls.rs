@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::super::testing, *};
 
 const DTLS_1_2: u16 = 0xfefd;
 
@@ -72,7 +72,7 @@ fn a_handshake_with_a_cookie_is_one_transaction() {
     ];
     let (found, feed) = datagrams(&parts);
     let [tls] = &found[..] else { panic!("{found:?}") };
-    assert_eq!(feed, Feed::Done);
+    assert_eq!(feed, Feed::More);
     assert_eq!(text(tls.server_name.as_bytes(&tls.memory)), "a.bc");
     assert_eq!((tls.client_version, tls.version, tls.cipher_suite), (Some(DTLS_1_2), Some(DTLS_1_2), Some(0xc02b)));
     assert_eq!(tls.alpn_chosen.as_bytes(&tls.memory), b"webrtc");
@@ -112,7 +112,7 @@ fn what_ends_a_handshake_without_a_certificate() {
         let (found, feed) = datagrams(&[hello(), (Reverse, whole(&server(), 0)), (Reverse, behind)]);
         (found[0].resumption, feed)
     };
-    assert_eq!(run(whole(&handshake(14, &[]), 1)), (Some(0), Feed::Done)); // ServerHelloDone
+    assert_eq!(run(whole(&handshake(14, &[]), 1)), (Some(0), Feed::More)); // ServerHelloDone
     assert_eq!(run(record(20, 0, &[1])), (Some(2), Feed::Done)); // the ticket is good
     assert_eq!(run(record(22, 1, &[9; 40])), (Some(2), Feed::Done));
     assert_eq!(run(whole(&handshake(4, &[0; 10]), 1)), (Some(2), Feed::Done));
@@ -123,6 +123,61 @@ fn what_ends_a_handshake_without_a_certificate() {
     assert_eq!(run(vec![0x80, 0x60, 1, 2, 3, 4]), (None, Feed::More));
     let (found, feed) = datagrams(&[hello(), (Reverse, record(21, 0, &[2, 40]))]);
     assert_eq!((found[0].alert, feed), (Some(40), Feed::Done));
+}
+
+/// A handshake until the server has said all, of a client whose hello has these extensions more.
+fn begun(extensions: &[u8]) -> Vec<(Direction, Vec<u8>)> {
+    let certificate = certificate::message(&certificate::leaf(), 9);
+    vec![
+        (Forward, whole(&client(&[], &[&offer()[..], extensions].concat()), 0)),
+        (Reverse, [whole(&server(), 0), whole(&certificate, 1), whole(&handshake(14, &[]), 2)].concat()),
+    ]
+}
+
+#[test]
+fn the_certificate_of_the_client_may_come_in_pieces_and_late() {
+    let certificate = certificate::message(&certificate::of_client(), 9);
+    let exchange = (Forward, whole(&handshake(16, &[7; 66]), 2));
+    let mut answer: Vec<_> = pieces(&certificate, 1, 100).into_iter().map(|piece| (Forward, piece)).collect();
+    answer.reverse();
+    let (found, feed) = datagrams(&[begun(&[]), vec![exchange], answer].concat());
+    assert_eq!((certificate::told_of_client(&found[0]), feed), (certificate::of_alice(), Feed::Done));
+    // What comes in its place, and what is encrypted.
+    for other in [whole(&handshake(16, &[7; 66]), 1), record(20, 0, &[1]), record(22, 1, &[9; 40])] {
+        let (found, feed) = datagrams(&[begun(&[]), vec![(Forward, other)]].concat());
+        assert_eq!((found[0].client_certificate_subject.as_bytes(&found[0].memory), feed), (&b""[..], Feed::Done));
+    }
+}
+
+/// A packet of media: version 2, type 111, number, time, source, and what is encrypted.
+fn media(number: u8) -> Vec<u8> {
+    [&[0x80, 111, 0, number, 0, 0, number, 0, 1, 2, 3, 4][..], &[0x5a; 60]].concat()
+}
+
+#[test]
+fn media_follow_on_the_same_path() {
+    // use_srtp (RFC 5764 section 4.1.1): one profile, no key identifier.
+    let offer = begun(&extension(14, &[0, 2, 0, 1, 0]));
+    let end = [
+        (Forward, [whole(&handshake(16, &[7; 66]), 1), record(20, 0, &[1]), record(22, 1, &[9; 40])].concat()),
+        (Reverse, [record(20, 0, &[1]), record(22, 1, &[9; 40])].concat()),
+        (Reverse, vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]), // STUN
+    ];
+    let mut flow = testing::Flow::new(Transport::Datagram, [40_000, 4000]);
+    for (direction, bytes) in offer.iter().chain(&end) {
+        assert_eq!(flow.feed(*direction, bytes), Feed::More);
+    }
+    assert_eq!(flow.application(), Some("tls"));
+    for number in 1..4 {
+        assert_eq!(flow.feed(Forward, &media(number)), Feed::More);
+    }
+    assert_eq!(flow.application(), Some("rtp"));
+    let slugs: Vec<_> = flow.finish().iter().map(|(app, _)| app.borrow().slug()).collect();
+    assert_eq!(slugs, ["tls", "rtp"]);
+    // Nothing is waited for that was not offered, and nothing for ever.
+    assert_eq!(datagrams(&[begun(&[]), end[..1].to_vec()].concat()).1, Feed::Done);
+    let idle = vec![(Forward, record(23, 1, &[9; 40])); 70];
+    assert_eq!(datagrams(&[offer, end[..2].to_vec(), idle].concat()).1, Feed::Done);
 }
 
 #[test]
