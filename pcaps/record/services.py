@@ -175,6 +175,16 @@ def netbios(lab, path):
         look("NOBODY")
 
 
+@target("netbios/datagrams.pcap", "nmbd announces itself, and looks for the master browser of its group: datagrams from name to name", ["nmbd"])
+def datagrams(lab, path):
+    desk_and_server(lab)
+    conf = samba(lab)
+    lab.run("server", "ip", "address", "change", "192.0.2.20/24", "broadcast", "192.0.2.255", "dev", "eth0")
+    with lab.capture(path, filter="udp port 138"):
+        lab.start("server", "nmbd", "-F", "--no-process-group", "-s", conf, udp=[137, 138])
+        time.sleep(25)
+
+
 @target("ldap/ldap.pcap", "ldapsearch and others with slapd, IPv4 and IPv6: binds, a wrong password, searches, changes, who am I, StartTLS", ["slapd", "ldapsearch", "slapadd"])
 def ldap(lab, path):
     desk_and_server(lab)

@@ -1,24 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! NetBIOS name service (RFC 1002 section 4.2) over UDP.
+//! NetBIOS over UDP: its name service (RFC 1002 section 4.2) and its datagram service (section 4.4).
 //!
-//! A request and its answer are one transaction, matched by identifier and name.
+//! A request about a name and its answer are one transaction, matched by identifier and name. Of the datagram service, each
+//! datagram that says something else than the one before is one.
 //!
-//! - **Parsed**: header, the name asked about, addresses of a name (section 4.2.1.3), names of a node (section 4.2.18).
-//! - **Not parsed**: scopes, statistics of a node, authority records; the datagram service (port 138), the session service, which
-//!   is looked at with SMB.
-//! - **Recognised** on port 137, where all of it is, by content: the format is that of DNS, but the first name is one of 32 letters
-//!   from A to P, and its type NB or NBSTAT.
+//! - **Parsed**: of the name service the header, the name asked about, addresses of a name (section 4.2.1.3), names of a node
+//!   (section 4.2.18); of the datagram service the header, the names of source and destination, errors.
+//! - **Not parsed**: scopes, statistics of a node, authority records; what datagrams carry (mail slots of SMB); the session service,
+//!   which is looked at with SMB.
+//! - **Recognised** by content, the name service on port 137, where all of it is: the format is that of DNS, but the first name is
+//!   one of 32 letters from A to P, and its type NB or NBSTAT. The datagram service on any port by its type, four flags that are
+//!   zero, and one or two names of that kind; an error, which has none, on ports 137 and 138.
 //! - **Bounds**: 16 open transactions, 16 addresses, 32 names.
 //! - **Odd input**: a record that is cut gives what came before; a datagram that is no message is passed over, eight in a row end
 //!   the flow.
 //! - **Fields**: all of `weir_flow::app::Netbios`.
 //! - **Fixtures**: hand-made messages in `tests.rs`; `pcaps/netbios/netbios.pcap`.
 
+mod datagram;
 #[cfg(test)]
 mod tests;
 
 use weir_flow::app::Netbios;
 
+use self::datagram::Datagram;
 use super::{AfterGap, Direction, Identity, Input, Probe, Step, Transactions, Transport};
 use crate::Cursor;
 
@@ -52,7 +57,7 @@ impl super::Parser for Parser {
     const IDENTITY: Identity = Identity {
         slug: "netbios",
         transports: &[Transport::Datagram],
-        port_hints: &[137],
+        port_hints: &[137, 138],
         max_buffered: 0,
         max_inspected: u32::MAX,
         max_open: 16,
@@ -60,17 +65,20 @@ impl super::Parser for Parser {
 
     #[inline(always)]
     fn probe(input: Input<'_>) -> Probe {
-        if input.hinted && Message::read(input.bytes).is_some() { Probe::Yes } else { Probe::No }
+        let is_datagram = || Datagram::read(input.bytes).is_some_and(|datagram| input.hinted || datagram.is_certain());
+        let is_it = (input.hinted && Message::read(input.bytes).is_some()) || is_datagram();
+        if is_it { Probe::Yes } else { Probe::No }
     }
 
     #[inline(always)]
     fn parse(&mut self, input: Input<'_>, transactions: &mut Transactions<Netbios>, (): &mut ()) -> Step {
-        match Message::read(input.bytes) {
-            Some(message) => {
-                self.bad = 0;
-                message.file(transactions);
-            }
-            None => self.bad += 1,
+        self.bad += 1;
+        if let Some(message) = Message::read(input.bytes) {
+            self.bad = 0;
+            message.file(transactions);
+        } else if let Some(datagram) = Datagram::read(input.bytes) {
+            self.bad = 0;
+            datagram.file(transactions);
         }
         if self.bad < MAX_BAD { Step::Consumed(input.bytes.len()) } else { Step::Reject }
     }
@@ -131,7 +139,7 @@ impl<'a> Message<'a> {
         let found = match self.is_response() {
             true => transactions
                 .find_open(is_it)
-                .or_else(|| transactions.find_any(|n| is_it(n) && n.response_code.is_some())),
+                .or_else(|| transactions.find_any(|n| is_it(n) && n.response_code.get().is_some())),
             // Asked again, as it is over broadcast.
             false => transactions.find_open(is_it),
         };
@@ -150,10 +158,10 @@ impl<'a> Message<'a> {
             fields.name.set(self.text(), memory);
             fields.suffix = self.name.last().copied();
             fields.transaction_id = Some(self.id);
-            fields.opcode = Some((self.flags >> 11 & 0x0f) as u8);
+            fields.opcode.set((self.flags >> 11 & 0x0f) as u8);
         }
         if self.is_response() {
-            fields.response_code = Some((self.flags & 0x0f) as u8);
+            fields.response_code.set((self.flags & 0x0f) as u8);
         }
         let mut c = self.rest;
         if !self.is_record {
