@@ -156,6 +156,19 @@ mod tests {
     }
 
     #[test]
+    fn names_in_json_begin_with_the_protocol() {
+        for (slug, rows) in PROTOCOLS {
+            for row in *rows {
+                // RTCP goes with RTP; `reverse` stands in front, as of all elements (RFC 5103).
+                let forward = row.json.strip_prefix("reverse").map(|rest| rest[..1].to_lowercase() + &rest[1..]);
+                let name = forward.as_deref().unwrap_or(row.json);
+                let what = name.strip_prefix(slug).or(name.strip_prefix("rtcp").filter(|_| *slug == "rtp"));
+                assert!(what.is_some_and(|what| what.starts_with(|c: char| c.is_ascii_uppercase())), "{}", row.json);
+            }
+        }
+    }
+
+    #[test]
     fn no_element_carries_two_fields() {
         let mut seen = HashSet::new();
         for (slug, rows) in PROTOCOLS {

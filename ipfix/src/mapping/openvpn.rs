@@ -4,7 +4,7 @@
 use super::{cesnet, weir};
 
 rows! { Openvpn:
-    confidence "OVPNConfLevel" Unsigned8 = cesnet(828);
+    confidence "openvpnConfidence" Unsigned8 = cesnet(828);
     operation "openvpnOperation" Unsigned8 = weir(415);
     protection "openvpnProtection" String = weir(416);
     client_session "openvpnClientSession" Unsigned64 = weir(417);

@@ -5,11 +5,11 @@ use super::{cesnet, flowmon, weir};
 
 rows! { Ssdp:
     method "ssdpMethod" [String] = weir(429);
-    search_target "SSDPST" [String] = cesnet(825), flowmon(582);
-    notification_type "SSDPNT" [String] = cesnet(824), flowmon(581);
+    search_target "ssdpSearchTarget" [String] = cesnet(825), flowmon(582);
+    notification_type "ssdpNotificationType" [String] = cesnet(824), flowmon(581);
     unique_name "ssdpUniqueName" [String] = weir(430);
-    server "SSDPServer" String = cesnet(822), flowmon(583);
-    user_agent "SSDPUserAgent" String = cesnet(823), flowmon(584);
+    server "ssdpServer" String = cesnet(822), flowmon(583);
+    user_agent "ssdpUserAgent" String = cesnet(823), flowmon(584);
     location "ssdpLocation" String = weir(431);
-    location_port "SSDPLocationPort" Unsigned16 = cesnet(821), flowmon(580);
+    location_port "ssdpLocationPort" Unsigned16 = cesnet(821), flowmon(580);
 }

@@ -4,7 +4,7 @@
 use super::cesnet;
 
 rows! { Wireguard:
-    confidence "WGConfLevel" Unsigned8 = cesnet(1100);
-    source_peer "WGSrcPeer" Unsigned32 = cesnet(1101);
-    destination_peer "WGDstPeer" Unsigned32 = cesnet(1102);
+    confidence "wireguardConfidence" Unsigned8 = cesnet(1100);
+    source_peer "wireguardSourcePeer" Unsigned32 = cesnet(1101);
+    destination_peer "wireguardDestinationPeer" Unsigned32 = cesnet(1102);
 }
