@@ -155,6 +155,15 @@ pub struct DestinationReport {
     pub refusal: Option<io::Error>,
 }
 
+impl DestinationReport {
+    /// Whether it is standard output, and whoever reads that has closed it: no failure, though the rest was not sent.
+    #[must_use]
+    pub fn reader_had_enough(&self) -> bool {
+        let is_closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+        self.destination.is_stdout() && self.error.as_ref().is_some_and(is_closed)
+    }
+}
+
 /// A running exporting process.
 #[derive(Debug)]
 pub struct Exporter {

@@ -487,13 +487,8 @@ impl Outcome {
     /// Tells how it went.
     fn tell(&self, quiet: bool) -> ExitCode {
         let mut failed = false;
-        let mut had_enough = false;
-        for report in &self.reports {
+        for report in self.reports.iter().filter(|report| !report.reader_had_enough()) {
             let Some(error) = &report.error else { continue };
-            if error.kind() == io::ErrorKind::BrokenPipe && report.destination.is_stdout() {
-                had_enough = true;
-                continue;
-            }
             say!("weir-meter: {}: {error}", report.destination);
             failed = true;
         }
@@ -502,7 +497,7 @@ impl Outcome {
             say!("weir-meter: {name}: it was up, and not captured, for the last {seconds:.0} s");
             failed = true;
         }
-        if !quiet && !had_enough {
+        if !quiet {
             say::text(format!("{}\n{}", status::page(&self.picture, None, None), self.identities()));
         }
         if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -34,7 +34,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use weir_export::{Exporter, Transport};
+use weir_export::Exporter;
 use weir_flow::{Timestamp, ledger::Ledger};
 use weir_metering::{capture, meter};
 
@@ -109,8 +109,9 @@ fn ask_for_status(asked: &StatusOptions) -> ExitCode {
 
 fn list_parsers() -> String {
     let line = |identity: &weir_parsers::app::Identity| {
-        let ports: Vec<_> = identity.port_hints.iter().map(u16::to_string).collect();
-        format!("{:<8} {:?}, asked first on ports {}\n", identity.slug, identity.transports, ports.join(" "))
+        let ports: String = identity.port_hints.iter().map(|port| format!(" {port}")).collect();
+        let ports = if ports.is_empty() { ports } else { format!(", asked first on ports{ports}") };
+        format!("{:<10} {:?}{ports}\n", identity.slug, identity.transports)
     };
     weir_parsers::app::IDENTITIES.iter().map(line).collect()
 }
@@ -169,15 +170,14 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         }
     }
     let (sink, destinations) = exporter.finish(sinks.into_iter().map(Sink::into_inner).collect());
-    // Whoever reads standard output may have had enough: what was not written after that is no failure.
+    // Whoever reads standard output may have had enough: what was not written after that is no failure, but counted.
     let mut had_enough = false;
     for report in &destinations {
+        if report.reader_had_enough() {
+            had_enough = true;
+            continue;
+        }
         if let Some(error) = &report.error {
-            let is_pipe = report.destination.transport == Transport::Stdout;
-            if is_pipe && error.kind() == io::ErrorKind::BrokenPipe {
-                had_enough = true;
-                continue;
-            }
             say!("weir-meter: {}: {error}", report.destination);
             failed = true;
         }
@@ -188,7 +188,7 @@ fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     if let Some(path) = &settings.ledger {
         std::fs::write(path, report.json()).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if !settings.quiet && report.files > 0 && !had_enough {
+    if !settings.quiet && report.files > 0 {
         say::text(report.text());
     }
     if let Some(unrecognised) = &unrecognised {

@@ -495,14 +495,12 @@ fn share_memory(
 ) -> anyhow::Result<MeterConfig> {
     let rest = memory.saturating_sub(others);
     let too_little = |error: &TooLittleMemory| {
-        let mebibytes = |octets: usize| octets.div_ceil(1 << 20);
         format!(
-            "memory: {} is too little: flows, {} over {} worker(s), take {} MiB with what belongs to them, queues and buffers {} MiB",
+            "memory: {} is too little for {} flows over {} worker(s): {}MiB are needed, queues and buffers included",
             show_size(memory),
             error.flows,
             error.workers,
-            mebibytes(error.needed),
-            mebibytes(others)
+            (error.needed + others).div_ceil(1 << 20)
         )
     };
     meter.within(rest, flows, workers.get()).map_err(|error| anyhow::Error::msg(too_little(&error)))
@@ -619,6 +617,18 @@ mod tests {
 
     fn settings(arguments: &[&str]) -> anyhow::Result<Settings> {
         Settings::new(Options::try_parse_from(std::iter::once(&"weir-meter").chain(arguments))?)
+    }
+
+    #[test]
+    fn too_little_memory_is_told_with_what_is_enough() {
+        let with = |memory: &str| settings(&["-r", "a.pcap", "-e", "json:-", "--flows", "100000", "--memory", memory]);
+        let told = with("12MiB").unwrap_err().to_string();
+        let (before, after) = told.split_once("MiB are needed").unwrap();
+        assert!(before.starts_with("memory: 12MiB is too little for 100000 flows"), "{told}");
+        assert!(!after.contains("MiB"), "{told}");
+        let needed: u32 = before.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!(with(&format!("{needed}MiB")).is_ok(), "{told}");
+        assert!(with(&format!("{}MiB", needed - 2)).is_err(), "{told}");
     }
 
     #[test]

@@ -93,7 +93,9 @@ impl Report {
             if counters.records_left_in_spool > 0 {
                 let _ = write!(text, ", {} left in the spool", grouped(counters.records_left_in_spool));
             }
-            if let Some(error) = report.error.as_ref().or(report.refusal.as_ref()) {
+            if report.reader_had_enough() {
+                text.push_str(", since their reader had enough");
+            } else if let Some(error) = report.error.as_ref().or(report.refusal.as_ref()) {
                 let _ = write!(text, " ({error})");
             }
             let _ = writeln!(text);
