@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! DNS (RFC 1035): one query and its response.
 
-use crate::{Compact, Field, List, Memory, Text, TextList, Value};
+use crate::{Compact, Field, List, Memory, OnceTexts, Text, TextList, Value};
 
 /// Most answer records that are kept in presentation form.
 pub const MAX_ANSWERS: usize = 16;
@@ -90,6 +90,9 @@ crate::fields! {
         pub response_time_micros: Compact<u32>,
         /// How often the query came again before it was answered; unset if it did not.
         pub repeated_queries: Compact<u8>,
+        /// Records that multicast DNS adds to its answers (RFC 6762 section 7.2), such as where a service is (RFC 6763 section 12), in
+        /// the same form; without those of type NSEC, which say what there is not.
+        pub additional: OnceTexts<MAX_ANSWERS, MAX_ANSWER>,
     }
 }
 

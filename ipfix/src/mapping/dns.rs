@@ -35,4 +35,5 @@ rows! { Dns:
     extended_error "dnsExtendedError" Unsigned16 = weir(169);
     response_time_micros "dnsResponseTimeMicroseconds" Unsigned32 = weir(170);
     repeated_queries "dnsRepeatedQueries" Unsigned8 = weir(171);
+    additional "dnsAdditional" [String] = weir(487);
 }

@@ -8,8 +8,8 @@
 //!   client subnet (RFC 7871) and extended errors (RFC 8914); data of A, AAAA, AFSDB, CAA, CDNSKEY, CDS, CNAME, DNAME, DNSKEY, DS,
 //!   HINFO, HTTPS, KEY, MX, NAPTR, NS, PTR, RP, RRSIG, SIG, SOA, SPF, SRV, SSHFP, SVCB, TLSA, TXT and URI records in
 //!   presentation form, that of others in the generic form of RFC 3597 section 5. Times of signatures are seconds since 1970.
-//! - **Not parsed**: records of the authority and additional sections other than that of EDNS, except that a message on an
-//!   unexpected port must walk to its last octet; NetBIOS names, which share the format; stateful operations (RFC 8490).
+//! - **Not parsed**: records of the authority and additional sections other than that of EDNS, and of multicast DNS those that are
+//!   added to its answers, except that a message on an unexpected port must walk to its last octet; NetBIOS names, which share the format; stateful operations (RFC 8490).
 //! - **Multicast DNS and LLMNR** look the same, but for details. On port 5353 a message that does not ask for recursion is
 //!   multicast DNS, and on port 5355 any is LLMNR, unless the other port is 53.
 //! - **Names** are in presentation form without the final dot; a dot or backslash within a label is escaped by a
@@ -432,7 +432,21 @@ impl Sections<'_> {
                     edns::read(record, header, fields, text);
                 }
             });
+            if fields.variant == Variant::Mdns && header.is_response() && self.is_first {
+                self.additional(at, fields, text);
+            }
         }
+    }
+
+    /// What multicast DNS adds to its answers, since it will be asked for next (RFC 6762 section 7.2, RFC 6763 section 12).
+    fn additional(&self, at: usize, fields: &mut Dns, text: &mut Vec<u8>) {
+        message::records(self.bytes, at, self.header.additionals, |record| {
+            if !matches!(record.kind, edns::OPT | rdata::NSEC) {
+                text.clear();
+                rdata::write_record(self.bytes, record, self.asked, text);
+                fields.additional.push(text, &mut fields.memory);
+            }
+        });
     }
 
     fn address(&self, record: &Record<'_>, fields: &mut Dns) {

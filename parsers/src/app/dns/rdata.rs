@@ -10,6 +10,8 @@ use crate::{Cursor, app::line};
 pub(super) const A: u16 = 1;
 /// Type of an IPv6 address record.
 pub(super) const AAAA: u16 = 28;
+/// Type of a record that says which types there are.
+pub(super) const NSEC: u16 = 47;
 
 /// What data consist of, one part behind the other.
 #[derive(Clone, Copy)]

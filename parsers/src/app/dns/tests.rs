@@ -517,6 +517,34 @@ fn the_response_time_is_that_of_the_first_query_and_the_first_response() {
 }
 
 #[test]
+fn what_multicast_dns_adds_is_told() {
+    // Authoritative, one answer, three records more: a service's instance, where it is, at which address.
+    let mut response = vec![0, 0, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 4];
+    response.extend(b"\x04_ipp\x04_tcp\x05local\0");
+    response.extend([0, 12, 0, 1, 0, 0, 17, 148, 0, 5, 2, b'P', b'r', 0xc0, 12]); // PTR: Pr._ipp._tcp.local
+    response.extend([0xc0, 39, 0, 33, 0x80, 1, 0, 0, 0, 120, 0, 10]); // SRV of Pr
+    response.extend([0, 0, 0, 0, 2, 119, 1, b'h', 0xc0, 22]); // h.local, port 631
+    response.extend([0xc0, 39, 0, 16, 0x80, 1, 0, 0, 17, 148, 0, 4, 3, b'a', b'=', b'b']); // TXT of Pr
+    response.extend([0xc0, 62, 0, 47, 0x80, 1, 0, 0, 0, 120, 0, 5, 0xc0, 62, 0, 1, 0x40]); // NSEC: there is no more of h
+    response.extend([0xc0, 62, 0, 1, 0x80, 1, 0, 0, 0, 120, 0, 4, 192, 0, 2, 1]); // A of h
+    let told = |port| {
+        let found = datagrams(port, &[&response]);
+        let additional = found[0].additional.iter(&found[0].memory);
+        (additional.map(|text| String::from_utf8(text.to_vec()).unwrap()).collect::<Vec<_>>(), texts(&found[0]))
+    };
+    let (additional, answers) = told(5353);
+    assert_eq!(answers, ["_ipp._tcp.local 4500 PTR Pr._ipp._tcp.local"]);
+    let expected = [
+        "Pr._ipp._tcp.local 120 SRV 0 0 631 h.local",
+        "Pr._ipp._tcp.local 4500 TXT \"a=b\"",
+        "h.local 120 A 192.0.2.1",
+    ];
+    assert_eq!(additional, expected);
+    // Of other DNS they are addresses of servers, mostly.
+    assert_eq!(told(53).0, [""; 0]);
+}
+
+#[test]
 fn ports_tell_multicast_dns_and_llmnr_from_the_rest() {
     let mut query = QUERY.to_vec();
     query[2] = 0; // no recursion
