@@ -120,10 +120,22 @@ crate::fields! {
         pub ip_flags: Option<u8>,
         /// The same of the other direction.
         pub reverse_ip_flags: Option<u8>,
+        /// Source of the Ethernet frame of the first packet of the direction of the key, the outermost one.
+        pub source_mac: ShortOctets<6>,
+        /// Destination of that frame.
+        pub destination_mac: ShortOctets<6>,
         /// Label, traffic class and bottom of stack of the outermost MPLS label of the first packet (RFC 3032 section 2.1).
         pub mpls_label: ShortOctets<3>,
         /// The same of the other direction.
         pub reverse_mpls_label: ShortOctets<3>,
+        /// The same of the label below it.
+        pub mpls_label_2: ShortOctets<3>,
+        /// The same of the other direction.
+        pub reverse_mpls_label_2: ShortOctets<3>,
+        /// The same of the third one.
+        pub mpls_label_3: ShortOctets<3>,
+        /// The same of the other direction.
+        pub reverse_mpls_label_3: ShortOctets<3>,
         /// Type of service or traffic class octet of the first packet of the other direction.
         pub reverse_tos: Option<u8>,
         /// Identifier of the outermost VLAN of that packet, if it had one.

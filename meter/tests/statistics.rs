@@ -249,6 +249,8 @@ fn a_connection_is_measured_as_by_hand() {
         ("ip_flags", "64"),
         ("reverse_ip_flags", "64"),
         ("reverse_tos", "40"),
+        ("source_mac", r#""\x02\x02\x02\x02\x02\x02""#),
+        ("destination_mac", r#""\x02\x02\x02\x02\x02\x02""#),
     ];
     let expected: BTreeMap<_, _> = expected.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
     assert_eq!(values, expected);

@@ -155,6 +155,7 @@ fn any_statistics(present: u64, seed: u64) -> Statistics {
                 AbstractType::Signed8 => Value::Signed(a.cast_signed().into()),
                 AbstractType::Signed16 => Value::Signed(i16::from_be_bytes([a, b]).into()),
                 AbstractType::DateTimeMilliseconds => Value::Time(Timestamp::from_millis(seed & 0xff_ffff_ffff)),
+                AbstractType::MacAddress => Value::Octets(&[a, b, c, d, e, f]),
                 AbstractType::OctetArray => Value::Octets(&[a, b, c]),
                 AbstractType::Unsigned8 => Value::Unsigned(a.into()),
                 AbstractType::Unsigned16 => Value::Unsigned(u16::from_be_bytes([e, f]).into()),

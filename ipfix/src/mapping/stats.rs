@@ -58,8 +58,14 @@ rows! { Statistics:
     reverse_ttl_max "reverseMaximumTTL" Unsigned8 = reverse(53);
     ip_flags "fragmentFlags" Unsigned8 = iana(197);
     reverse_ip_flags "reverseFragmentFlags" Unsigned8 = reverse(197);
+    source_mac "sourceMacAddress" MacAddress = iana(56);
+    destination_mac "destinationMacAddress" MacAddress = iana(80);
     mpls_label "mplsTopLabelStackSection" OctetArray = iana(70);
     reverse_mpls_label "reverseMplsTopLabelStackSection" OctetArray = reverse(70);
+    mpls_label_2 "mplsLabelStackSection2" OctetArray = iana(71);
+    reverse_mpls_label_2 "reverseMplsLabelStackSection2" OctetArray = reverse(71);
+    mpls_label_3 "mplsLabelStackSection3" OctetArray = iana(72);
+    reverse_mpls_label_3 "reverseMplsLabelStackSection3" OctetArray = reverse(72);
     reverse_tos "reverseIpClassOfService" Unsigned8 = reverse(5);
     reverse_vlan "reverseVlanId" Unsigned16 = reverse(58);
     reverse_icmp "reverseIcmpTypeCodeIPv4" Unsigned16 = reverse(32);

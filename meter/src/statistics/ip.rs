@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Hot path, where it is asked for. What IP headers, and MPLS labels before them, say.
+//! Hot path, where it is asked for. What IP headers, and Ethernet and MPLS labels before them, say.
 
 use weir_flow::Statistics;
-use weir_parsers::packet::Headers;
+use weir_parsers::packet::{Headers, Labels};
 
 /// Bits of what is known, of one direction each: that of the second is one higher.
 mod known {
     pub(super) const PACKET: u8 = 1;
     pub(super) const FLAGS: u8 = 1 << 2;
-    pub(super) const LABEL: u8 = 1 << 4;
+    pub(super) const ETHERNET: u8 = 1 << 4;
 }
 
 /// What the open record has so far. All zero at first.
@@ -18,7 +18,9 @@ pub struct Ip {
     least: [u8; 2],
     greatest: [u8; 2],
     flags: [u8; 2],
-    labels: [[u8; 3]; 2],
+    labels: [Labels; 2],
+    /// Destination and source of the first packet.
+    ethernet: [[[u8; 6]; 2]; 2],
     known: u8,
 }
 
@@ -43,9 +45,10 @@ impl Ip {
             self.known |= known::FLAGS << side;
             self.flags[side] = flags;
         }
-        if let Some(label) = headers.label {
-            self.known |= known::LABEL << side;
-            self.labels[side] = label;
+        self.labels[side] = headers.labels;
+        if let Some(addresses) = headers.ethernet {
+            self.known |= known::ETHERNET << side;
+            self.ethernet[side] = addresses;
         }
     }
 
@@ -56,8 +59,14 @@ impl Ip {
             out.ttl_min = Some(self.least[side]);
             out.ttl_max = Some(self.greatest[side]);
             out.ip_flags = self.has(known::FLAGS << side).then_some(self.flags[side]);
-            if self.has(known::LABEL << side) {
-                out.mpls_label.set(&self.labels[side]);
+            if self.has(known::ETHERNET << side) {
+                let [destination, source] = &self.ethernet[side];
+                out.source_mac.set(source);
+                out.destination_mac.set(destination);
+            }
+            let labels = [&mut out.mpls_label, &mut out.mpls_label_2, &mut out.mpls_label_3];
+            for (nth, field) in labels.into_iter().enumerate() {
+                self.labels[side].get(nth).into_iter().for_each(|label| field.set(&label));
             }
         }
     }
@@ -69,8 +78,9 @@ impl Ip {
             out.reverse_ttl_min = Some(self.least[side]);
             out.reverse_ttl_max = Some(self.greatest[side]);
             out.reverse_ip_flags = self.has(known::FLAGS << side).then_some(self.flags[side]);
-            if self.has(known::LABEL << side) {
-                out.reverse_mpls_label.set(&self.labels[side]);
+            let labels = [&mut out.reverse_mpls_label, &mut out.reverse_mpls_label_2, &mut out.reverse_mpls_label_3];
+            for (nth, field) in labels.into_iter().enumerate() {
+                self.labels[side].get(nth).into_iter().for_each(|label| field.set(&label));
             }
         }
     }

@@ -422,8 +422,8 @@ mod tests {
         assert_eq!(Groups { bursts: true, ..none }.octets(), 8 + 784);
         assert_eq!(Groups { entropy: true, ..none }.octets(), 8 + 528);
         assert_eq!(Groups { tcp: true, ..none }.octets(), 8 + 208);
-        assert_eq!(Groups { ip: true, ..none }.octets(), 8 + 15);
-        assert_eq!(all.octets(), 8 + 360 + 160 + 784 + 528 + 208 + 15);
+        assert_eq!(Groups { ip: true, ..none }.octets(), 8 + 53);
+        assert_eq!(all.octets(), 8 + 360 + 160 + 784 + 528 + 208 + 53);
         assert_eq!(all.memory(1000, 10), 4000 + 10 * all.octets());
     }
 }

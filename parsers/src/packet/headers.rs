@@ -16,14 +16,53 @@ use super::{
 /// Parts of the headers that [`decode`](super::decode) does not tell.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Headers<'a> {
+    /// Destination and source of an Ethernet frame, the outermost one (IEEE 802.3 clause 3.2); `None` on another link layer.
+    pub ethernet: Option<[[u8; 6]; 2]>,
     /// Time to live of IPv4, hop limit of IPv6.
     pub ttl: u8,
     /// Reserved bit, "don't fragment" and "more fragments" of IPv4, in the upper three bits; `None` of IPv6.
     pub ip_flags: Option<u8>,
-    /// The outermost MPLS label with its traffic class and bottom-of-stack bit, if there is one.
-    pub label: Option<[u8; 3]>,
+    /// The MPLS labels, outermost first, each with its traffic class and bottom-of-stack bit; of a higher stack the first ones.
+    pub labels: Labels,
     /// The TCP header; `None` of another protocol, of a later fragment, and where it is cut off before its window ends.
     pub tcp: Option<TcpHeader<'a>>,
+}
+
+/// Destination and source, if it is a frame of Ethernet.
+fn ethernet(packet: &Packet<'_>) -> Option<[[u8; 6]; 2]> {
+    let (destination, rest) = packet.data.split_first_chunk()?;
+    (packet.link == LinkType::ETHERNET).then_some([*destination, *rest.first_chunk()?])
+}
+
+/// MPLS labels of a packet.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Labels {
+    entries: [[u8; 3]; Self::MOST],
+    count: u8,
+}
+
+impl Labels {
+    /// Most that are told.
+    pub const MOST: usize = 3;
+
+    /// From the outermost one on.
+    fn read(stack: &[u8]) -> Self {
+        let mut labels = Self::default();
+        for (entry, [high, middle, bottom, _]) in labels.entries.iter_mut().zip(stack.as_chunks::<4>().0) {
+            *entry = [*high, *middle, *bottom];
+            labels.count += 1;
+            if bottom & 1 == 1 {
+                break;
+            }
+        }
+        labels
+    }
+
+    /// One of them, counted from zero; `None` if there are not so many.
+    #[must_use]
+    pub fn get(&self, nth: usize) -> Option<[u8; 3]> {
+        self.entries.get(nth).filter(|_| nth < usize::from(self.count)).copied()
+    }
 }
 
 /// Parts of a TCP header (RFC 9293 section 3.1).
@@ -61,13 +100,19 @@ impl<'a> Headers<'a> {
         }
         let tcp =
             if headers[23] == protocol::TCP { TcpHeader::read(trim(behind, u64::from(be16(16)) - 20)) } else { None };
-        Some(Self { ttl: headers[22], ip_flags: Some(headers[20] & 0xe0), label: None, tcp })
+        Some(Self {
+            ethernet: ethernet(packet),
+            ttl: headers[22],
+            ip_flags: Some(headers[20] & 0xe0),
+            labels: Labels::default(),
+            tcp,
+        })
     }
 
     #[inline(never)]
     fn any(packet: &Packet<'a>) -> Option<Self> {
         let network = Network::find(packet.link, packet.data).ok()?;
-        let label = network.label;
+        let labels = Labels::read(network.labels);
         match network.version {
             IpVersion::V4 => {
                 let header = Ipv4::new(network.bytes).ok()?;
@@ -79,9 +124,10 @@ impl<'a> Headers<'a> {
                 };
                 let segment = header.payload().filter(|_| is_tcp).map(|payload| trim(payload, claimed));
                 Some(Self {
+                    ethernet: ethernet(packet),
                     ttl: header.ttl(),
                     ip_flags: Some(header.flags()),
-                    label,
+                    labels,
                     tcp: segment.and_then(TcpHeader::read),
                 })
             }
@@ -94,7 +140,13 @@ impl<'a> Headers<'a> {
                 let chain = Chain::follow(header.next_header(), trim(header.payload(), claimed));
                 let is_tcp = chain.protocol == protocol::TCP && !matches!(chain.fragment, Fragment::Later { .. });
                 let segment = chain.payload.filter(|_| is_tcp);
-                Some(Self { ttl: header.hop_limit(), ip_flags: None, label, tcp: segment.and_then(TcpHeader::read) })
+                Some(Self {
+                    ethernet: ethernet(packet),
+                    ttl: header.hop_limit(),
+                    ip_flags: None,
+                    labels,
+                    tcp: segment.and_then(TcpHeader::read),
+                })
             }
         }
     }
@@ -170,12 +222,18 @@ mod tests {
     #[test]
     fn headers_are_read() {
         // Two MPLS labels: 1000 with traffic class 5, and 16 at the bottom of the stack.
-        let labels = [0x88, 0x47, 0x00, 0x3e, 0x8a, 64, 0x00, 0x01, 0x01, 64];
-        for (ethertype, label) in [(&[8, 0][..], None), (&labels, Some([0x00, 0x3e, 0x8a]))] {
+        let two = [0x88, 0x47, 0x00, 0x3e, 0x8a, 64, 0x00, 0x01, 0x01, 64];
+        let four = [&two[..6], &[0, 0, 0x20, 9], &[0, 0, 0x30, 9], &[0, 0, 0x41, 9]].concat();
+        for (ethertype, labels) in [
+            (&[8, 0][..], [None; 4]),
+            (&two, [Some([0x00, 0x3e, 0x8a]), Some([0x00, 0x01, 0x01]), None, None]),
+            (&four, [Some([0x00, 0x3e, 0x8a]), Some([0, 0, 0x20]), Some([0, 0, 0x30]), None]),
+        ] {
             let data = v4(ethertype, 0x40, &SEGMENT);
             let headers = Headers::read(&packet(&data)).unwrap();
             assert!(Headers::any(&packet(&data)) == Some(headers));
-            assert_eq!((headers.ttl, headers.ip_flags, headers.label), (57, Some(0x40), label));
+            assert_eq!((headers.ttl, headers.ip_flags, headers.ethernet), (57, Some(0x40), Some([[2; 6]; 2])));
+            assert_eq!([0, 1, 2, 3].map(|nth| headers.labels.get(nth)), labels);
             let tcp = headers.tcp.unwrap();
             assert_eq!((tcp.acknowledgment, tcp.window), (0x0102_0304, 0x7fff));
             assert_eq!(options(&tcp), [(2, vec![5, 0xb4]), (1, vec![]), (3, vec![7])]);

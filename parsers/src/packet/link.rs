@@ -73,8 +73,8 @@ pub struct Network<'a> {
     pub bytes: &'a [u8],
     /// Identifier of the outermost VLAN tag, zero where there is none.
     pub vlan: u16,
-    /// The outermost MPLS label with its traffic class and bottom-of-stack bit (RFC 3032 section 2.1), if there is one.
-    pub label: Option<[u8; 3]>,
+    /// The packet from its outermost MPLS label on (RFC 3032 section 2.1); empty where there is none.
+    pub labels: &'a [u8],
 }
 
 /// The header that comes next, and the octets from it on.
@@ -116,11 +116,11 @@ impl<'a> Network<'a> {
     pub fn find(link: LinkType, data: &'a [u8]) -> Result<Self, Ignore> {
         let mut next = first(link)?;
         let mut rest = data;
-        let (mut vlan, mut label) = (None, None);
+        let (mut vlan, mut labels) = (None, None);
         for _ in 0..MAX_LINK_HEADERS {
             (next, rest) = match next {
-                Next::Ipv4 => return Ok(Self::at(IpVersion::V4, rest, vlan, label)),
-                Next::Ipv6 => return Ok(Self::at(IpVersion::V6, rest, vlan, label)),
+                Next::Ipv4 => return Ok(Self::at(IpVersion::V4, rest, vlan, labels)),
+                Next::Ipv6 => return Ok(Self::at(IpVersion::V6, rest, vlan, labels)),
                 Next::Ip => match rest.first().ok_or(Ignore::TruncatedIpHeader)? >> 4 {
                     4 => (Next::Ipv4, rest),
                     6 => (Next::Ipv6, rest),
@@ -141,8 +141,8 @@ impl<'a> Network<'a> {
                 Next::Loopback => behind_loopback(rest)?,
                 Next::MacSec => behind_macsec(rest)?,
                 Next::Mpls => {
-                    let ([high, middle, bottom, _], behind) = split(rest)?;
-                    label = label.or(Some([*high, *middle, *bottom]));
+                    let ([_, _, bottom, _], behind) = split(rest)?;
+                    labels = labels.or(Some(rest));
                     if bottom & 1 == 1 { behind_labels(behind)? } else { (Next::Mpls, behind) }
                 }
                 Next::NetfilterLog => behind_netfilter_log(rest)?,
@@ -170,8 +170,8 @@ impl<'a> Network<'a> {
         Err(Ignore::TooManyLinkHeaders)
     }
 
-    fn at(version: IpVersion, bytes: &'a [u8], vlan: Option<u16>, label: Option<[u8; 3]>) -> Self {
-        Self { version, bytes, vlan: vlan.unwrap_or_default(), label }
+    fn at(version: IpVersion, bytes: &'a [u8], vlan: Option<u16>, labels: Option<&'a [u8]>) -> Self {
+        Self { version, bytes, vlan: vlan.unwrap_or_default(), labels: labels.unwrap_or_default() }
     }
 }
 

@@ -20,7 +20,7 @@ pub mod transport;
 use weir_flow::ledger::Ignored;
 use weir_flow::{FlowKey, IpVersion, Packet, protocol};
 
-pub use self::headers::{Headers, TcpHeader};
+pub use self::headers::{Headers, Labels, TcpHeader};
 use self::ip::{Chain, IpError, Ipv4, Ipv6};
 use self::link::Network;
 pub use self::plain::{Addresses, Plain};
