@@ -134,6 +134,7 @@ impl super::Parser for Parser {
         max_open: 1,
     };
 
+    /// Of the second, 1 is that of DTLS in OpenSSL before RFC 4347.
     const BEGINS: &[Octets] = &[Octets::from(CHANGE_CIPHER_SPEC..=APPLICATION_DATA), Octets::of(&[1, 3, 0xfe])];
 
     #[inline(always)]

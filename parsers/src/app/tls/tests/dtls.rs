@@ -85,6 +85,18 @@ fn a_handshake_with_a_cookie_is_one_transaction() {
 }
 
 #[test]
+fn versions_of_all_times_are_recognised() {
+    for version in [[1, 0], [0xfe, 0xff], [0xfe, 0xfd]] {
+        let mut hello = whole(&client(&[], &offer()), 0);
+        hello[1..3].copy_from_slice(&version);
+        hello[25..27].copy_from_slice(&version);
+        let (found, _) = datagrams(&[(Forward, hello)]);
+        assert_eq!(found.len(), 1, "{version:?}");
+        assert_eq!(found[0].client_version, Some(u16::from_be_bytes(version)));
+    }
+}
+
+#[test]
 fn a_handshake_of_dtls_1_3_with_a_retry_is_two() {
     let chosen = extension(43, &[0xfe, 0xfc]);
     let retry = server_hello(DTLS_1_2, super::super::hello::RETRY_RANDOM, 0x1301, &chosen);
@@ -164,7 +176,8 @@ fn media_follow_on_the_same_path() {
         (Reverse, vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]), // STUN
     ];
     let mut flow = testing::Flow::new(Transport::Datagram, [40_000, 4000]);
-    for (direction, bytes) in offer.iter().chain(&end) {
+    // As with ICE: STUN comes first, too.
+    for (direction, bytes) in end[2..].iter().chain(&offer).chain(&end) {
         assert_eq!(flow.feed(*direction, bytes), Feed::More);
     }
     assert_eq!(flow.application(), Some("tls"));
@@ -173,7 +186,7 @@ fn media_follow_on_the_same_path() {
     }
     assert_eq!(flow.application(), Some("rtp"));
     let slugs: Vec<_> = flow.finish().iter().map(|(app, _)| app.borrow().slug()).collect();
-    assert_eq!(slugs, ["tls", "rtp"]);
+    assert_eq!(slugs, ["stun", "tls", "rtp"]);
     // Nothing is waited for that was not offered, and nothing for ever.
     assert_eq!(datagrams(&[begun(&[]), end[..1].to_vec()].concat()).1, Feed::Done);
     let idle = vec![(Forward, record(23, 1, &[9; 40])); 70];
