@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The reference of protocols, `docs/protocols/`, is made from the tables: `BLESS=1` writes it, and this test fails when it
-//! is stale.
+//! The reference of protocols, `docs/protocols/`, is made from the tables, what is written at the fields, and the heads of the
+//! parsers: `BLESS=1` writes it, and this test fails when it is stale.
 
 #![expect(clippy::unwrap_used, reason = "a fixture that is not as expected fails the test")]
 
-use std::{fmt::Write, fs};
+use std::{collections::HashMap, fmt::Write, fs};
 
 use weir_ipfix::{Element, WEIR, mapping, registry};
 use weir_parsers::app::{IDENTITIES, Transport};
@@ -19,34 +19,90 @@ fn page(slug: &str, rows: &[mapping::Row]) -> String {
             Transport::Datagram => "UDP",
         })
         .collect();
-    let ports: Vec<_> = identity.port_hints.iter().map(u16::to_string).collect();
     let mut text = format!("# {slug}\n\n");
     let _ = writeln!(
         text,
-        "Looked for on {}, by content on any port; asked first on ports {}. At most {} octets of an incomplete message are\n\
-         kept for each direction, and at most {} transactions are open at once. What is parsed, what is not, and by which\n\
-         documents: the head of `parsers/src/app/{slug}/mod.rs`.\n",
+        "Looked for on {}, by content on any port{}. {} of an incomplete message\n{} kept for each direction, and at most {} open at once.\n",
         transports.join(" and "),
-        ports.join(", "),
-        identity.max_buffered,
-        identity.max_open
+        asked_first(identity.port_hints),
+        counted("At most ", identity.max_buffered, "octet", "Nothing"),
+        if identity.max_buffered > 1 { "are" } else { "is" },
+        if identity.max_open == 1 {
+            "one transaction is".into()
+        } else {
+            format!("{} transactions are", identity.max_open)
+        },
     );
-    text.push_str("| in filters | column | in JSON | information element | type |\n|---|---|---|---|---|\n");
+    text.push_str(&head(slug));
+    text.push_str("\n## Fields\n\n");
+    text.push_str(
+        "| in filters | column | in JSON | information element | type | what it is |\n|---|---|---|---|---|---|\n",
+    );
+    let meanings = meanings(slug);
     for row in rows {
         let kind = format!("{:?}", row.kind);
         let kind = format!("{}{}", kind[..1].to_lowercase(), &kind[1..]);
         let list = if row.list { "basicList of " } else { "" };
         let _ = writeln!(
             text,
-            "| `{slug}.{}` | `{slug}_{}` | `{}` | {} | {list}{kind} |",
+            "| `{slug}.{}` | `{slug}_{}` | `{}` | {} | {list}{kind} | {} |",
             row.name,
             row.name,
             row.json,
-            element(row.element)
+            element(row.element),
+            meanings.get(row.name).unwrap_or_else(|| panic!("{slug}.{}: what is it?", row.name))
         );
     }
-    text.push_str("\nMade from `ipfix/src/mapping/`: `BLESS=1 cargo test -p weir-pcaps --test reference`.\n");
+    let _ = writeln!(
+        text,
+        "\nMade from `parsers/src/app/{slug}/mod.rs`, `flow/src/app/{slug}.rs` and `ipfix/src/mapping/{slug}.rs`:\n\
+         `BLESS=1 cargo test -p weir-pcaps --test reference`."
+    );
     text
+}
+
+fn asked_first(ports: &[u16]) -> String {
+    let listed: Vec<_> = ports.iter().map(u16::to_string).collect();
+    match ports.len() {
+        0 => String::new(),
+        1 => format!("; asked first on port {}", listed.join("")),
+        _ => format!("; asked first on ports {}", listed.join(", ")),
+    }
+}
+
+fn counted(before: &str, number: usize, what: &str, none: &str) -> String {
+    match number {
+        0 => none.into(),
+        1 => format!("{before}1 {what}"),
+        _ => format!("{before}{number} {what}s"),
+    }
+}
+
+fn source(path: &str) -> String {
+    fs::read_to_string(weir_pcaps::folder().join("..").join(path)).unwrap()
+}
+
+/// What the head of the parser says: documents, what is parsed, what is not, bounds.
+fn head(slug: &str) -> String {
+    let source = source(&format!("parsers/src/app/{slug}/mod.rs"));
+    let lines = source.lines().filter_map(|line| line.strip_prefix("//!"));
+    lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
+}
+
+/// What is written at each field.
+fn meanings(slug: &str) -> HashMap<String, String> {
+    let (mut meanings, mut lines) = (HashMap::new(), Vec::new());
+    for line in source(&format!("flow/src/app/{slug}.rs")).lines().map(str::trim) {
+        if let Some(doc) = line.strip_prefix("///") {
+            lines.push(doc.trim().replace('|', "\\|"));
+        } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|rest| rest.split_once(": ")) {
+            meanings.insert(name.to_owned(), lines.join(" "));
+            lines.clear();
+        } else {
+            lines.clear();
+        }
+    }
+    meanings
 }
 
 fn element(element: Element) -> String {
