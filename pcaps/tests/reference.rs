@@ -40,6 +40,8 @@ fn page(slug: &str, rows: &[mapping::Row]) -> String {
     );
     let meanings = meanings(slug);
     for row in rows {
+        let meaning = meanings.get(row.name);
+        assert!(meaning.is_some(), "{slug}.{}: what is it?", row.name);
         let kind = format!("{:?}", row.kind);
         let kind = format!("{}{}", kind[..1].to_lowercase(), &kind[1..]);
         let list = if row.list { "basicList of " } else { "" };
@@ -50,7 +52,7 @@ fn page(slug: &str, rows: &[mapping::Row]) -> String {
             row.name,
             row.json,
             element(row.element),
-            meanings.get(row.name).unwrap_or_else(|| panic!("{slug}.{}: what is it?", row.name))
+            meaning.map_or("", |meaning| meaning.as_str())
         );
     }
     let _ = writeln!(
