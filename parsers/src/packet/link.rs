@@ -13,10 +13,10 @@
 //! | BSD loopback, address family in either byte order | 0, 108 |
 //! | PPP (RFC 1661), bare or in HDLC-like framing (RFC 1662); Cisco HDLC | 9, 50, 104 |
 //! | PPPoE session (RFC 2516) | 51 |
-//! | IEEE 802.11, bare or behind radiotap, Prism, AVS ([`wlan`]) | 105, 119, 127, 163 |
+//! | IEEE 802.11, bare or behind radiotap, Prism, AVS (`wlan`) | 105, 119, 127, 163 |
 //! | FDDI, Token Ring | 10, 6 |
-//! | ARCNET, Frame Relay, ATM, IP over InfiniBand, Fibre Channel, IEEE 1394 ([`networks`]) | 7, 129, 107, 206, 100, 106, 123, 242, 122, 138 |
-//! | PPP with a direction; SLIP of BSD ([`captures`]) | 166, 204, 205, 8 |
+//! | ARCNET, Frame Relay, ATM, IP over InfiniBand, Fibre Channel, IEEE 1394 (`networks`) | 7, 129, 107, 206, 100, 106, 123, 242, 122, 138 |
+//! | PPP with a direction; SLIP of BSD (`captures`) | 166, 204, 205, 8 |
 //! | Logs of packet filters: Linux netfilter, BSD; IPsec of OpenBSD | 239, 117, 109 |
 //! | PKTAP, PPI and IPNET, of which the first two say what they hold | 258, 149, 192, 226 |
 //!
