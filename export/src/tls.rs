@@ -139,9 +139,22 @@ impl TlsClient {
         stream.set_write_timeout(Some(HANDSHAKE))?;
         let mut stream = stream;
         while client.connection.is_handshaking() || client.connection.wants_write() {
-            client.written += client.connection.complete_io(&mut stream)?.1 as u64;
+            match client.connection.complete_io(&mut stream) {
+                Ok((_, octets)) => client.written += octets as u64,
+                Err(error) => return Err(client.reason(&mut stream, error)),
+            }
         }
         Ok(client)
+    }
+
+    /// Why writing failed. Who refuses says so before he closes, and what he said may lie here unread.
+    fn reason(&mut self, stream: &mut impl Read, error: io::Error) -> io::Error {
+        while let Ok(1..) = self.connection.read_tls(stream) {
+            if let Err(why) = self.connection.process_new_packets() {
+                return io::Error::other(why);
+            }
+        }
+        error
     }
 
     /// Encrypts what there is room for: how many octets that is.
@@ -168,7 +181,7 @@ impl TlsClient {
                 Ok(octets) => self.written += octets as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.reason(stream, error)),
             }
         }
         Ok(true)
