@@ -8,8 +8,6 @@ use std::ops::RangeInclusive;
 pub struct Octets([bool; 256]);
 
 impl Octets {
-    /// Every octet.
-    pub const ALL: Self = Self([true; 256]);
     /// None.
     pub const NONE: Self = Self([false; 256]);
     /// What lines of text are made of, in ASCII: with blanks and ends of lines.
